@@ -74,6 +74,7 @@ warn() { printf 'warning: %s\n' "$*" >&2; }
 
 die()
 {
+	_vpmu_failed=
 	printf 'error: %s\n' "$1" >&2
 	[[ -z ${2-} ]] || printf '  next: %s\n' "$2" >&2
 	exit 1
@@ -98,12 +99,15 @@ elapsed()
 # ---- cleaning up ----
 
 _vpmu_on_exit=()
+_vpmu_failed=
 
 _vpmu_exit()
 {
 	local rc=$? i
 
-	trap - EXIT INT TERM HUP
+	trap - EXIT INT TERM HUP ERR
+	# A command failed that nobody expected to: never end without a word.
+	[[ -z $_vpmu_failed || $rc == 0 ]] || info "error: $_vpmu_failed"
 	for ((i = ${#_vpmu_on_exit[@]} - 1; i >= 0; i--)); do
 		eval "${_vpmu_on_exit[i]}" || true
 	done
@@ -118,6 +122,8 @@ on_exit()
 	_vpmu_on_exit+=("$quoted")
 }
 
+set -E
+trap '_vpmu_failed="${BASH_SOURCE[0]##*/} line $LINENO: exit status $? of: $BASH_COMMAND"' ERR
 trap _vpmu_exit EXIT
 trap 'info "interrupted"; exit 130' INT
 trap 'exit 143' TERM
@@ -210,7 +216,7 @@ run()
 	[[ $- != *e* ]] || errexit=-e
 	set +e
 	(
-		trap - EXIT INT TERM HUP
+		trap - EXIT INT TERM HUP ERR
 		set -e
 		"$@"
 	) >>"$log" 2>&1 </dev/null
@@ -219,6 +225,7 @@ run()
 	wait "$pulse" 2>/dev/null
 	set "$errexit"
 	[[ ! -t 2 ]] || printf '\r\033[K' >&2
+	_vpmu_failed=
 	if ((rc)); then
 		info "[$(elapsed)] failed (exit status $rc): $name; the last lines:"
 		tail -n 20 "$log" | sed 's/^/    | /' >&2

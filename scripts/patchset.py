@@ -1,0 +1,964 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Patches + overlay <-> commits of a git tree.
+
+A patch set is a directory with a file `series` and one mail per commit. The mail holds the edits to files that exist
+upstream; lines `Adds: <path>` below its `---` name the new files of the commit, which lie in the overlay, whole. Commits
+made from it depend on nothing but its content and the base: author, committer and both dates come from the mail.
+
+Used by scripts/{tree,import,series,check} and tests/build; see `patchset.py --help`.
+"""
+
+import argparse
+import email.utils
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+# Topics in the order of the series. Overlay "." shares the checkout's root with the project's own files.
+SETS = {
+    "linux": {
+        "patches": "patches",
+        "overlay": ".",
+        "topics": ["cpuid", "perf", "kvm-pmu", "selftests", "docs"],
+        "tree": "build/linux",
+    },
+    "bochs": {
+        "patches": "rig/bochs-patches",
+        "overlay": "rig/bochs",
+        "topics": None,
+        "tree": "build/bochs",
+    },
+}
+
+# What stands at the checkout's root and is no kernel source. The series cannot add files there.
+OWN = {".ci", ".git", ".gitignore", "LICENSES", "MAINTAINERS", "README.md", "bench", "build", "kernel.config",
+       "patches", "rig", "scripts", "tests", "vpmu"}
+
+SERIES_HEADER = b"""\
+# Patches in the order in which they enter the tree; written by `./vpmu import`.
+"""
+
+
+class Problem(Exception):
+    """An error that the user can do something about: what, and what to do next."""
+
+    def __init__(self, what, todo=None):
+        super().__init__(what)
+        self.todo = todo
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- git ----
+
+def git_env(**extra):
+    """The user's git settings must change neither commits nor patches."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    config = {
+        "safe.directory": "*",
+        "core.quotePath": "false",
+        "core.autocrlf": "false",
+        "core.compression": "1",
+        "gc.auto": "0",
+        "apply.whitespace": "nowarn",
+        "fastimport.unpackLimit": "1000",
+    }
+    env.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_LITERAL_PATHSPECS="1",
+               GIT_CONFIG_COUNT=str(len(config)), LC_ALL="C.UTF-8", TZ="UTC")
+    for i, (key, value) in enumerate(config.items()):
+        env["GIT_CONFIG_KEY_%d" % i] = key
+        env["GIT_CONFIG_VALUE_%d" % i] = value
+    env.update(extra)
+    return env
+
+
+class Git:
+    """git in one repository (a bare directory, or a work tree)."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def run(self, *args, stdin=None, check=True, **env):
+        p = subprocess.run(["git", "-C", self.where, *args], input=stdin, env=git_env(**env),
+                           stdin=subprocess.DEVNULL if stdin is None else None,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if check and p.returncode:
+            raise Problem("git %s in %s: %s" % (args[0], self.where,
+                                                p.stderr.decode(errors="replace").strip() or "failed"))
+        return p
+
+    def out(self, *args, **kw):
+        return self.run(*args, **kw).stdout
+
+    def line(self, *args, **kw):
+        return self.out(*args, **kw).decode().strip()
+
+    def rev(self, name):
+        p = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name, check=False)
+        return p.stdout.decode().strip() if p.returncode == 0 else None
+
+    def ls_tree(self, rev, paths):
+        """{path: (mode, blob)} of those of the paths that exist in rev."""
+        found = {}
+        paths = sorted(paths)
+        for i in range(0, len(paths), 500):
+            out = self.out("ls-tree", "-z", "--full-tree", rev, "--", *paths[i:i + 500])
+            for entry in out.split(b"\0")[:-1]:
+                meta, path = entry.split(b"\t", 1)
+                mode, _, sha = meta.decode().split()
+                found[os.fsdecode(path)] = (mode, sha)
+        return found
+
+    def changes(self, old, new):
+        """[(status, path, new mode, new blob)] between two commits; renames are a deletion and an addition."""
+        fields = self.out("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", "--full-index",
+                          old, new).split(b"\0")
+        result = []
+        for i in range(0, len(fields) - 1, 2):
+            _, mode, _, sha, status = fields[i].decode().split()
+            result.append((status[0], os.fsdecode(fields[i + 1]), mode, sha))
+        return result
+
+    def commit(self, rev):
+        """(author name, email, seconds, zone, message) of a commit."""
+        raw = self.out("cat-file", "commit", rev)
+        head, _, message = raw.partition(b"\n\n")
+        for line in head.split(b"\n"):
+            m = re.fullmatch(rb"author (.*) <(.*)> (\d+) ([+-]\d{4})", line)
+            if m:
+                return m[1], m[2], int(m[3]), m[4], message
+        raise Problem("commit %s has no author line that can be read" % rev)
+
+
+# ---- patches ----
+
+class Patch:
+    """One commit: who, when, why, which edits (a diff), which new files."""
+
+    def __init__(self):
+        self.file = None        # path of the mail below the set's directory, or None
+        self.raw = None         # bytes of the mail as read, or None
+        self.author = self.date = self.subject = b""
+        self.body = b""         # below the subject, without the empty line between them
+        self.adds = []
+        self.diff = b""
+
+    @property
+    def topic(self):
+        return os.path.dirname(self.file)
+
+    def ident(self):
+        """The author's line of a commit: name, address, time."""
+        when = email.utils.parsedate_tz(self.date.decode())
+        if when is None:
+            raise Problem("%s: cannot read the date '%s'" % (self.file, self.date.decode(errors="replace")))
+        offset = when[9] or 0
+        sign = "-" if offset < 0 else "+"
+        offset_min = abs(offset) // 60
+        return self.author + b" %d " % email.utils.mktime_tz(when) + (
+            "%s%02d%02d" % (sign, offset_min // 60, offset_min % 60)).encode()
+
+    def message(self):
+        return self.subject + b"\n" + (b"\n" + self.body if self.body else b"")
+
+    def format(self):
+        out = b"From: " + self.author + b"\nDate: " + self.date + b"\nSubject: " + self.subject + b"\n\n"
+        out += self.body + b"---\n"
+        for path in self.adds:
+            out += b"Adds: " + os.fsencode(path) + b"\n"
+        if self.adds and self.diff:
+            out += b"\n"
+        return out + self.diff
+
+    @classmethod
+    def parse(cls, raw, file):
+        patch = cls()
+        patch.raw, patch.file = raw, file
+
+        def bad(what):
+            return Problem("%s: %s" % (file, what))
+
+        head, sep, rest = raw.partition(b"\n\n")
+        if not sep:
+            raise bad("no empty line after the mail's header")
+        fields = {}
+        for line in re.sub(rb"\n[ \t]+", b" ", head).split(b"\n"):
+            name, colon, value = line.partition(b": ")
+            if not colon or name not in (b"From", b"Date", b"Subject"):
+                raise bad("header line '%s': only From, Date and Subject are known"
+                          % line.decode(errors="replace"))
+            if name in fields:
+                raise bad("%s: twice" % name.decode())
+            fields[name] = value
+        for name in (b"From", b"Date", b"Subject"):
+            if not fields.get(name):
+                raise bad("no %s:" % name.decode())
+        patch.author, patch.date, patch.subject = fields[b"From"], fields[b"Date"], fields[b"Subject"]
+        if not re.fullmatch(rb"[^<>\n]+ <[^<> \n]+>", patch.author):
+            raise bad("From: must read 'Name <address>'")
+        patch.ident()
+
+        if rest.startswith(b"---\n"):
+            below = rest[4:]
+        else:
+            patch.body, sep, below = rest.partition(b"\n---\n")
+            if not sep:
+                raise bad("no line '---' between the message and the diff")
+            patch.body += b"\n"
+        at = re.search(rb"^diff --git ", below, re.M)
+        notes, patch.diff = (below[:at.start()], below[at.start():]) if at else (below, b"")
+        for line in notes.split(b"\n"):
+            if line.startswith(b"Adds: "):
+                path = os.fsdecode(line[6:])
+                if path in patch.adds:
+                    raise bad("Adds: %s: twice" % path)
+                if path != os.path.normpath(path) or path.startswith(("/", "../")):
+                    raise bad("Adds: %s: not a path within the tree" % path)
+                patch.adds.append(path)
+            elif line:
+                raise bad("'%s' between --- and the diff: only lines 'Adds: <path>' are allowed there"
+                          % line.decode(errors="replace"))
+        if not patch.adds and not patch.diff:
+            raise bad("changes nothing")
+        if patch.diff and not patch.diff.endswith(b"\n"):
+            raise bad("the last line has no end")
+        return patch
+
+    def paths(self):
+        """Files that the diff touches."""
+        found = set()
+        for m in re.finditer(rb"^diff --git (.*)$", self.diff, re.M):
+            both = m[1]
+            half = (len(both) - 1) // 2
+            a, b = both[:half], both[half + 1:]
+            if not a.startswith(b"a/") or a[2:] != b[2:] or not b.startswith(b"b/") or b'"' in both:
+                raise Problem("%s: 'diff --git %s': only changes in place are allowed (no renames)"
+                              % (self.file, both.decode(errors="replace")))
+            found.add(os.fsdecode(a[2:]))
+        if re.search(rb"^new file mode ", self.diff, re.M):
+            raise Problem("%s: its diff creates a file" % self.file,
+                          "put the file into the overlay and name it with 'Adds: <path>' below the ---")
+        return found
+
+
+def same_change(a, b):
+    """Do two diffs say the same, wherever in the files it stands?"""
+    def norm(diff):
+        diff = re.sub(rb"^index .*\n", b"", diff, flags=re.M)
+        return re.sub(rb"^@@ -\d+(,\d+)? \+\d+(,\d+)? @@.*$", rb"@@ \1 \2", diff, flags=re.M)
+    return norm(a) == norm(b)
+
+
+def slug(subject):
+    """The file name that git format-patch would choose."""
+    text = re.sub(r"[^A-Za-z0-9._]+", "-", subject.decode(errors="replace")).strip("-")
+    text = re.sub(r"\.{2,}", ".", text)
+    return text[:52].rstrip(".-")
+
+
+class PatchSet:
+    """The patches and the overlay of one tree (linux or bochs) in one checkout."""
+
+    def __init__(self, kind, root):
+        self.kind, self.root, self.conf = kind, root, SETS[kind]
+        self.dir = os.path.join(root, self.conf["patches"])
+        self.overlay = os.path.normpath(os.path.join(root, self.conf["overlay"]))
+
+    def overlay_file(self, path):
+        return os.path.join(self.overlay, path)
+
+    def own(self, path):
+        """Is this path of the tree taken by the project's own files?"""
+        return self.conf["overlay"] == "." and path.split("/", 1)[0] in OWN
+
+    def series(self):
+        """File names of the series; an absent series is an empty one."""
+        try:
+            with open(os.path.join(self.dir, "series"), "rb") as f:
+                lines = f.read().decode().split("\n")
+        except FileNotFoundError:
+            return []
+        names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        for name in names:
+            if names.count(name) > 1:
+                raise Problem("%s/series names %s twice" % (self.conf["patches"], name))
+        return names
+
+    def read(self):
+        patches = []
+        for name in self.series():
+            try:
+                with open(os.path.join(self.dir, name), "rb") as f:
+                    patches.append(Patch.parse(f.read(), name))
+            except FileNotFoundError:
+                raise Problem("%s/series names %s, which does not exist" % (self.conf["patches"], name)) from None
+        return patches
+
+    def files(self):
+        """{path below the root: (mode, bytes)} of everything the set consists of."""
+        rel = self.conf["patches"]
+        names = [(rel + "/series", False)] if os.path.exists(os.path.join(self.dir, "series")) else []
+        for patch in self.read():
+            names.append((rel + "/" + patch.file, False))
+            names += [(os.path.relpath(self.overlay_file(path), self.root), True) for path in patch.adds]
+        result = {}
+        for name, executable in names:
+            full = os.path.join(self.root, name)
+            if not os.path.isfile(full) or os.path.islink(full):
+                raise Problem("%s is missing (a patch's Adds: names it)" % name)
+            with open(full, "rb") as f:
+                mode = "100755" if executable and os.stat(full).st_mode & 0o100 else "100644"
+                result[name] = (mode, f.read())
+        return result
+
+    def key(self):
+        h = hashlib.sha256()
+        for name, (mode, data) in self.files().items():
+            h.update(b"%s %s %d\n" % (os.fsencode(name), mode.encode(), len(data)))
+            h.update(data)
+        return h.hexdigest()
+
+    def lint(self):
+        """What contradicts the rules of the layout: a list of lines."""
+        wrong = []
+        patches = self.read()
+        rel = self.conf["patches"]
+        topics = self.conf["topics"]
+
+        listed = {}
+        for patch in patches:
+            for path in patch.adds:
+                if path in listed:
+                    wrong.append("%s: added by %s and by %s" % (path, listed[path], patch.file))
+                listed[path] = patch.file
+                if self.own(path):
+                    wrong.append("%s: %s adds a file at a place that is the project's own" % (path, patch.file))
+                if not os.path.isfile(self.overlay_file(path)):
+                    wrong.append("%s: named by %s, but missing" % (path, patch.file))
+        for patch in patches:
+            for path in sorted(patch.paths() & set(listed)):
+                wrong.append("%s: %s edits a file that the series itself adds" % (path, patch.file))
+
+        for where, dirs, names in os.walk(self.overlay):
+            rel_where = os.path.relpath(where, self.overlay)
+            if rel_where == ".":
+                dirs[:] = [d for d in dirs if not self.own(d)]
+            for name in names:
+                path = os.path.normpath(os.path.join(rel_where, name))
+                if path not in listed and not self.own(path):
+                    wrong.append("%s: in the overlay, but no patch's Adds: names it" % path)
+
+        names = {patch.file for patch in patches}
+        for where, _, files in os.walk(self.dir):
+            for name in files:
+                path = os.path.relpath(os.path.join(where, name), self.dir)
+                if path not in names and path not in ("series", "cover-letter.txt"):
+                    wrong.append("%s/%s: not in the series" % (rel, path))
+
+        last = 0
+        for patch in patches:
+            if not topics:
+                if patch.topic:
+                    wrong.append("%s/%s: this series has no topics" % (rel, patch.file))
+            elif patch.topic not in topics:
+                wrong.append("%s/%s: unknown topic" % (rel, patch.file))
+            elif topics.index(patch.topic) < last:
+                wrong.append("%s/%s: topics are to come in the order %s" % (rel, patch.file, ", ".join(topics)))
+            else:
+                last = topics.index(patch.topic)
+        return wrong
+
+    # ---- patches -> commits ----
+
+    def build(self, gitdir, base, ref=None):
+        """Make the commits in the repository `gitdir` on top of `base`; returns [commit id] in order.
+
+        Works in an index that holds nothing but the files that the series touches, so that neither a work tree nor
+        the size of the kernel matters. `git apply` knows no fuzz.
+        """
+        git = Git(gitdir)
+        patches = self.read()
+        touched, added = set(), {}
+        for patch in patches:
+            touched |= patch.paths()
+            for path in patch.adds:
+                if path in added:
+                    raise Problem("%s: adds %s, as %s does" % (patch.file, path, added[path]))
+                added[path] = patch.file
+        state = git.ls_tree(base, touched | set(added))
+        for path, name in added.items():
+            if path in state:
+                raise Problem("%s: adds %s, which exists in the base" % (name, path))
+            if path in touched:
+                raise Problem("%s: adds %s, which another patch edits" % (name, path),
+                              "a new file enters the series once, whole")
+
+        stdin = b"".join(os.fsencode(self.overlay_file(path)) + b"\n" for path in added)
+        for path in added:
+            if not os.path.isfile(self.overlay_file(path)):
+                raise Problem("%s: adds %s, which is not in the overlay (%s)"
+                              % (added[path], path, self.conf["overlay"]))
+        blobs = dict(zip(added, git.out("hash-object", "-w", "--no-filters", "--stdin-paths",
+                                        stdin=stdin).decode().split()))
+
+        with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+            env = {"GIT_INDEX_FILE": os.path.join(tmp, "index"), "GIT_DIR": os.path.abspath(git.line(
+                "rev-parse", "--absolute-git-dir"))}
+            here = Git(tmp)
+            here.run("update-index", "-z", "--index-info", **env, stdin=b"".join(
+                b"%s %s\t%s\0" % (mode.encode(), sha.encode(), os.fsencode(path))
+                for path, (mode, sha) in state.items()))
+            stream = []
+            ref = ref or "refs/vpmu/tmp-%d" % os.getpid()
+            for number, patch in enumerate(patches, 1):
+                if patch.diff:
+                    p = here.run("apply", "--cached", "-p1", "-", stdin=patch.diff, check=False, **env)
+                    if p.returncode:
+                        text = p.stderr.decode(errors="replace").strip()
+                        raise Problem("patch %d of %d does not apply: %s/%s\n    %s" % (
+                            number, len(patches), self.conf["patches"], patch.file, text.replace("\n", "\n    ")),
+                            "./vpmu tree --help, \"When a patch does not apply\"")
+                now = {}
+                for entry in here.out("ls-files", "-s", "-z", **env).split(b"\0")[:-1]:
+                    meta, path = entry.split(b"\t", 1)
+                    mode, sha, _ = meta.decode().split()
+                    now[os.fsdecode(path)] = (mode, sha)
+                changes = [b"D %s\n" % os.fsencode(path) for path in state if path not in now]
+                changes += [b"M %s %s %s\n" % (mode.encode(), sha.encode(), os.fsencode(path))
+                            for path, (mode, sha) in now.items() if state.get(path) != (mode, sha)]
+                for path in patch.adds:
+                    mode = b"100755" if os.stat(self.overlay_file(path)).st_mode & 0o100 else b"100644"
+                    changes.append(b"M %s %s %s\n" % (mode, blobs[path].encode(), os.fsencode(path)))
+                if not changes:
+                    raise Problem("%s: changes nothing" % patch.file)
+                state = now
+                ident, message = patch.ident(), patch.message()
+                stream.append(b"commit %s\nmark :%d\nauthor %s\ncommitter %s\ndata %d\n%s\n" % (
+                    ref.encode(), number, ident, ident, len(message), message))
+                if number == 1:
+                    stream.append(b"from %s\n" % base.encode())
+                stream += changes
+            marks = os.path.join(tmp, "marks")
+            git.run("fast-import", "--quiet", "--force", "--date-format=raw", "--export-marks=" + marks,
+                    stdin=b"".join(stream))
+            commits = []
+            if patches:
+                with open(marks, encoding="ascii") as f:
+                    by_mark = dict(line.split() for line in f)
+                commits = [by_mark[":%d" % n] for n in range(1, len(patches) + 1)]
+            if ref.startswith("refs/vpmu/tmp-"):
+                git.run("update-ref", "-d", ref, check=False)
+            elif not patches:
+                git.run("update-ref", ref, base)
+        return commits
+
+    # ---- commits -> patches ----
+
+    def guess_topic(self, subject, paths):
+        """The topic of a commit that has no place in the series yet, or None."""
+        text = subject.decode(errors="replace")
+        names = [os.path.basename(path) for path in paths]
+        if text.startswith(("KVM: selftests", "selftests")):
+            return "selftests"
+        if text.startswith(("Documentation", "docs", "MAINTAINERS")) or all(
+                path.startswith("Documentation/") or path == "MAINTAINERS" for path in paths):
+            return "docs"
+        if text.startswith("KVM: x86/pmu:"):
+            return "kvm-pmu"
+        if text.startswith("KVM"):
+            caps = any(name.startswith(("cpuid", "cpu_caps", "reverse_cpuid")) for name in names)
+            return "cpuid" if caps else "kvm-pmu"
+        if text.startswith(("perf", "x86", "irq", "genirq")):
+            return "perf"
+        return None
+
+    def from_commits(self, tree, base, head, topic=None):
+        """The patch set that base..head amounts to: (patches, {overlay path: (mode, bytes)})."""
+        git = Git(tree)
+        if git.run("merge-base", "--is-ancestor", base, head, check=False).returncode:
+            raise Problem("%s: %s is not an ancestor of %s" % (tree, base, head), "give --base")
+        ids = git.line("rev-list", "--reverse", "%s..%s" % (base, head)).split()
+        if git.line("rev-list", "--merges", "%s..%s" % (base, head)):
+            raise Problem("%s has merges on top of its base" % tree, "git rebase %s" % base)
+        old = {}
+        for patch in self.read():
+            old.setdefault(patch.subject, []).append(patch)
+        topics = self.conf["topics"]
+        if topic and topic not in (topics or []):
+            raise Problem("no topic '%s'; topics are: %s" % (topic, ", ".join(topics or []) or "none"))
+
+        patches, added, overlay = [], {}, {}
+        parent, last = base, 0
+        for commit in ids:
+            patch = Patch()
+            name, mail, seconds, zone, message = git.commit(commit)
+            where = "commit %s (\"%s\")" % (commit[:12], message.split(b"\n", 1)[0].decode(errors="replace"))
+
+            def bad(what, todo=None, where=where):
+                return Problem("%s: %s" % (where, what), todo)
+
+            patch.author = name + b" <" + mail + b">"
+            if not re.fullmatch(rb"[^<>\n]+ <[^<> \n]+>", patch.author):
+                raise bad("its author is not 'Name <address>'")
+            minutes = int(zone[1:3]) * 60 + int(zone[3:5])
+            patch.date = _date(seconds, -minutes if zone[:1] == b"-" else minutes)
+            patch.subject, _, body = message.rstrip(b"\n").partition(b"\n")
+            if not patch.subject.strip() or patch.subject != patch.subject.strip():
+                raise bad("its subject is empty or has blanks around it")
+            if patch.subject.startswith(b"["):
+                raise bad("its subject begins with '[': git am would strip that")
+            if re.match(rb"(fixup|squash|amend)! ", patch.subject):
+                raise bad("is to be folded into another one", "git rebase -i --autosquash %s" % base[:12])
+            if body and not body.startswith(b"\n"):
+                raise bad("no empty line below its subject")
+            patch.body = body[1:] + b"\n" if body else b""
+            if message != patch.message():
+                raise bad("stray empty lines around its message", "git commit --amend")
+            if re.search(rb"^(---|diff -|Index: )", patch.body, re.M) or re.search(rb"[ \t]$", patch.body, re.M):
+                raise bad("a line of its message begins with '---' or 'diff -', or ends in a blank: "
+                          "it would not survive being mailed")
+
+            edits = []
+            for status, path, mode, sha in git.changes(parent, commit):
+                if path in added:
+                    raise bad("changes %s, which the series adds in commit %s: a new file enters once, whole"
+                              % (path, added[path][:12]),
+                              "git commit --fixup=%s, then git rebase -i --autosquash %s"
+                              % (added[path][:12], base[:12]))
+                if status == "A":
+                    if git.ls_tree(base, [path]):
+                        raise bad("adds %s, which the base has and the series removes" % path)
+                    if self.own(path):
+                        raise bad("adds %s: that place is the project's own at the checkout's root" % path)
+                    if mode not in ("100644", "100755"):
+                        raise bad("adds %s, which is no plain file" % path)
+                    if not path.isprintable() or '"' in path or path != path.strip():
+                        raise bad("adds %r: not a usable file name" % path)
+                    added[path] = commit
+                    patch.adds.append(path)
+                    overlay[path] = (mode, git.out("cat-file", "blob", sha))
+                else:
+                    edits.append(path)
+            if not edits and not patch.adds:
+                raise bad("changes nothing")
+            patch.adds.sort()
+            if edits:
+                diff = git.out("diff-tree", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
+                               "--src-prefix=a/", "--dst-prefix=b/", "-U3", "--diff-algorithm=histogram",
+                               "--no-indent-heuristic", "--no-relative", parent, commit, "--", *edits)
+                if re.search(rb"^(Binary files|GIT binary patch)", diff, re.M):
+                    raise bad("edits a binary file: cannot be mailed as text")
+                patch.diff = _strip_index(diff)
+
+            paths = edits + patch.adds
+            same = old.get(patch.subject) or [None]
+            before = same.pop(0)
+            if topics:
+                place = before.topic if before else topic or self.guess_topic(patch.subject, paths)
+                if place is None:
+                    raise bad("its subject tells no topic", "give --topic; topics are: " + ", ".join(topics))
+                if not before and not topic and topics.index(place) < last:
+                    place = topics[last]
+                if topics.index(place) < last:
+                    say("warning: %s: topic %s comes after %s; topics are to come in the order %s"
+                        % (where, place, topics[last], ", ".join(topics)))
+                last = max(last, topics.index(place))
+            else:
+                place = ""
+            count = sum(1 for p in patches if p.topic == place) + 1
+            patch.file = os.path.join(place, "%04d-%s.patch" % (count, slug(patch.subject)))
+            # A patch that still says the same keeps its text: line numbers follow the base, reviews need not.
+            if (before and (before.author, before.ident(), before.body, sorted(before.adds)) ==
+                    (patch.author, patch.ident(), patch.body, patch.adds) and same_change(before.diff, patch.diff)):
+                patch.raw = before.raw
+            patches.append(patch)
+            parent = commit
+        return ids, patches, overlay
+
+    def write(self, patches, overlay):
+        """Write a whole patch set into this checkout, which has none."""
+        names = []
+        for patch in patches:
+            _write(os.path.join(self.dir, patch.file), patch.raw or patch.format())
+            names.append(patch.file)
+        for path, (mode, data) in overlay.items():
+            _write(self.overlay_file(path), data, mode)
+        _write(os.path.join(self.dir, "series"), SERIES_HEADER + "".join(n + "\n" for n in names).encode())
+
+
+def _date(seconds, minutes):
+    """RFC 2822 date."""
+    import datetime
+    zone = datetime.timezone(datetime.timedelta(minutes=minutes))
+    return email.utils.format_datetime(datetime.datetime.fromtimestamp(seconds, zone)).encode()
+
+
+def _strip_index(diff):
+    """Blob hashes and nothing else of the diff depend on the whole of the base's file: leave them out."""
+    return re.sub(rb"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?\n", b"", diff, flags=re.M)
+
+
+def _write(path, data, mode="100644"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    tmp = "%s.tmp%d" % (path, os.getpid())
+    with open(tmp, "wb") as f:
+        f.write(data)
+    os.chmod(tmp, 0o755 if mode == "100755" else 0o644)
+    os.replace(tmp, path)
+
+
+def verify(staged, tree, base, ids):
+    """Do the patches written from these commits give these commits' content again? Returns indices that do not."""
+    git = Git(tree)
+    with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+        scratch = scratch_git(tmp, tree)
+        built = staged.build(scratch, base)
+        both = Git(scratch)
+        return [i for i, (a, b) in enumerate(zip(built, ids))
+                if both.line("rev-parse", a + "^{tree}") != git.line("rev-parse", b + "^{tree}")]
+
+
+def scratch_git(where, *sources):
+    """A bare repository that borrows the objects of others."""
+    path = os.path.join(where, "scratch.git")
+    Git(where).run("init", "--quiet", "--bare", path)
+    with open(os.path.join(path, "objects/info/alternates"), "w", encoding="utf-8") as f:
+        for source in sources:
+            objects = Git(source).line("rev-parse", "--git-path", "objects")
+            f.write(os.path.realpath(os.path.join(source, objects)) + "\n")
+    return path
+
+
+def state_of(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def digest(mode, data):
+    return hashlib.sha256(mode.encode() + b"\n" + data).hexdigest()
+
+
+def remember(pset, state_file):
+    """Note which content of the checkout the tree corresponds to."""
+    state = {name: digest(mode, data) for name, (mode, data) in pset.files().items()}
+    _write(state_file, (json.dumps(state, indent=1, sort_keys=True) + "\n").encode())
+
+
+def install(pset, staged, state_file, force):
+    """Make the checkout's patch set equal to the staged one. Returns (written, removed)."""
+    try:
+        old = pset.files()
+    except Problem:
+        # A set that contradicts itself is replaced; what it names goes only if it is there.
+        old = {}
+    new = staged.files()
+    changed = {name for name in new if old.get(name) != new[name]}
+    for name in list(changed):
+        full = os.path.join(pset.root, name)
+        if os.path.isfile(full) and name not in old:
+            mode = "100755" if os.stat(full).st_mode & 0o100 else "100644"
+            with open(full, "rb") as f:
+                old[name] = (mode, f.read())
+            if old[name] == new[name]:
+                changed.discard(name)
+    removed = {name for name in old if name not in new}
+
+    # What would be lost: content that neither git has nor the tree was made from.
+    known = state_of(state_file)
+    at_risk = []
+    for name in sorted(changed | removed):
+        if name not in old or known.get(name) == digest(*old[name]):
+            continue
+        git = Git(pset.root)
+        if git.rev("HEAD:" + name):
+            p = git.run("diff", "--quiet", "HEAD", "--", name, check=False)
+            if p.returncode == 0:
+                continue
+        at_risk.append(name)
+    if at_risk and not force:
+        raise Problem("these files have changes that are not committed and not in the tree:\n    "
+                      + "\n    ".join(at_risk),
+                      "commit them, or put them into the tree; or ./vpmu import --force to overwrite them")
+
+    order = sorted(changed, key=lambda name: (name.endswith("/series"), name))
+    for name in order:
+        mode, data = new[name]
+        _write(os.path.join(pset.root, name), data, mode)
+    for name in sorted(removed):
+        full = os.path.join(pset.root, name)
+        if os.path.exists(full):
+            os.unlink(full)
+        parent = os.path.dirname(full)
+        while parent != pset.root and not os.listdir(parent):
+            os.rmdir(parent)
+            parent = os.path.dirname(parent)
+    return sorted(changed), sorted(removed)
+
+
+# ---- commands ----
+
+def cmd_tar(args):
+    """Tar on stdin -> tree object; prints its id. The archive's one top directory is dropped."""
+    git = Git(args.gitdir)
+    ref = "refs/vpmu/tar-%d" % os.getpid()
+    p = subprocess.Popen(["git", "-C", args.gitdir, "fast-import", "--quiet", "--force", "--depth=0",
+                          "--date-format=raw"], stdin=subprocess.PIPE, env=git_env())
+    count = 0
+    try:
+        w = p.stdin.write
+        w(b"commit %s\ncommitter vpmu <vpmu> 0 +0000\ndata 0\n" % ref.encode())
+        with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
+            for member in tar:
+                tar.members = []
+                name = member.name[2:] if member.name.startswith("./") else member.name
+                path = name.partition("/")[2]
+                if member.isdir() or not path:
+                    continue
+                if member.isfile():
+                    mode, data = (b"100755" if member.mode & 0o100 else b"100644"), tar.extractfile(member).read()
+                elif member.issym():
+                    mode, data = b"120000", os.fsencode(member.linkname)
+                else:
+                    raise Problem("the archive's %s is neither file nor link" % name)
+                w(b"M %s inline %s\ndata %d\n" % (mode, os.fsencode(path), len(data)))
+                w(data)
+                w(b"\n")
+                count += 1
+        p.stdin.close()
+    except tarfile.TarError as e:
+        raise Problem("cannot read the archive: %s" % e) from None
+    except BrokenPipeError:
+        pass
+    finally:
+        if sys.exc_info()[0]:
+            p.kill()
+        p.wait()
+    if p.returncode or not count:
+        raise Problem("git fast-import failed" if p.returncode else "the archive is empty")
+    print(git.line("rev-parse", ref + "^{tree}"))
+    git.run("update-ref", "-d", ref)
+
+
+def cmd_key(args):
+    print(PatchSet(args.set, args.root).key())
+
+
+def cmd_lint(args):
+    wrong = PatchSet(args.set, args.root).lint()
+    for line in wrong:
+        print(line)
+    if wrong:
+        sys.exit(1)
+
+
+def cmd_build(args):
+    pset = PatchSet(args.set, args.root)
+    commits = pset.build(args.gitdir, args.base, args.ref)
+    if args.state:
+        remember(pset, args.state)
+    for commit, patch in zip(commits, pset.read()):
+        print("%s %s" % (commit, patch.file))
+
+
+def cmd_import(args):
+    pset = PatchSet(args.set, args.root)
+    tree = args.tree
+    git = Git(tree)
+    if not os.path.isdir(tree) or git.run("rev-parse", "--git-dir", check=False).returncode:
+        raise Problem("%s is no git tree" % tree, "./vpmu tree builds one")
+    base = git.rev(args.base + "^{commit}")
+    if not base:
+        raise Problem("%s has no revision '%s'" % (tree, args.base), "name the pristine commit with --base")
+    head = git.rev(args.head + "^{commit}")
+    if not head:
+        raise Problem("%s has no revision '%s'" % (tree, args.head))
+    if args.head == "HEAD" and git.line("rev-parse", "--is-inside-work-tree") == "true":
+        dirty = git.out("status", "--porcelain", "--untracked-files=normal").decode(errors="replace").split("\n")[:-1]
+        edited = [line[3:] for line in dirty if not line.startswith("??")]
+        stray = [line[3:] for line in dirty if line.startswith("??")]
+        if edited and not args.committed:
+            raise Problem("%s has changes that are not committed:\n    %s" % (tree, "\n    ".join(edited[:10])),
+                          "commit them (git commit --fixup=..., git rebase -i --autosquash %s), or give --committed "
+                          "to leave them out" % args.base)
+        if stray:
+            say("warning: files that git does not know are left out: %s%s"
+                % (", ".join(stray[:5]), ", ..." if len(stray) > 5 else ""))
+    if git.rev(args.base + "^{tree}") is None:
+        raise Problem("%s: the objects of its base are missing" % tree, "./vpmu tree")
+
+    ids, patches, overlay = pset.from_commits(tree, base, head, args.topic)
+    with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+        staged = PatchSet(args.set, os.path.join(tmp, "new"))
+        staged.write(patches, overlay)
+        try:
+            bad = verify(staged, tree, base, ids)
+        except Problem:
+            bad = range(len(patches))
+        if bad:
+            # A kept text can be wrong where equal lines stand in several places: take git's.
+            for patch in patches:
+                patch.raw = None
+            shutil.rmtree(staged.root)
+            staged.write(patches, overlay)
+            bad = verify(staged, tree, base, ids)
+        if bad:
+            raise Problem("%s does not survive the way through patches" % patches[bad[0]].file,
+                          "this is a fault of patchset.py: please report it with the tree")
+        written, removed = install(pset, staged, args.state, args.force)
+    if args.state:
+        remember(pset, args.state)
+    for name in written:
+        say("  wrote   " + name)
+    for name in removed:
+        say("  removed " + name)
+    say("%d commits, %d new files; %s" % (len(patches), len(overlay), (
+        "%d files written, %d removed" % (len(written), len(removed))) if written or removed else
+        "the checkout has them already"))
+
+
+def cmd_mails(args):
+    """The commits as complete patches with a cover letter."""
+    git = Git(args.gitdir)
+    span = "%s..%s" % (args.base, args.tip)
+    count = int(git.line("rev-list", "--count", span))
+    if not count:
+        raise Problem("the series is empty")
+    prefix = "PATCH " + args.prefix if args.prefix else "PATCH"
+    git.run("format-patch", "--quiet", "-o", args.out, "--numbered", "--full-index", "--zero-commit", "--no-renames",
+            "--no-signature", "--no-base", "--subject-prefix=" + prefix, span)
+    try:
+        with open(args.cover, encoding="utf-8") as f:
+            text = f.read()
+    except FileNotFoundError:
+        raise Problem("%s is missing: the cover letter's subject, an empty line, its text" % args.cover) from None
+    subject, _, body = text.strip("\n").partition("\n\n")
+    if "\n" in subject or not body:
+        raise Problem("%s: expected a subject, an empty line, a text" % args.cover)
+    who = git.line("log", "-1", "--format=%an <%ae>", args.tip)
+    when = git.line("log", "-1", "--format=%aD", args.tip)
+    shortlog = git.out("shortlog", "-w72,2,4", span).decode()
+    stat = git.out("diff-tree", "--no-renames", "--stat=78,50", "--summary", args.base, args.tip).decode()
+    digits = len(str(count))
+    with open(os.path.join(args.out, "0000-cover-letter.txt"), "w", encoding="utf-8") as f:
+        f.write("From %s Mon Sep 17 00:00:00 2001\nFrom: %s\nDate: %s\nSubject: [%s %0*d/%d] %s\n\n%s\n\n%s\n%s"
+                % ("0" * 40, who, when, prefix, digits, 0, count, subject, body, shortlog.rstrip("\n") + "\n", stat))
+    print(count)
+
+
+def maintainers_entries(text):
+    """[(title, whole text)] of a MAINTAINERS file's entries (titles at the line's start, then tagged lines)."""
+    entries = []
+    for block in re.split(r"\n{2,}", text):
+        lines = block.strip("\n").split("\n")
+        if len(lines) > 1 and re.match(r"[A-Z0-9]", lines[0]) and all(
+                re.match(r"[A-Z]:\t", line) for line in lines[1:]):
+            entries.append((lines[0], "\n".join(lines)))
+    return entries
+
+
+def cmd_maintainers(args):
+    """Are the checkout's entries in the kernel's file, in order, and nothing else changed? --insert puts them in."""
+    with open(os.path.join(args.root, "MAINTAINERS"), encoding="utf-8") as f:
+        ours = maintainers_entries(f.read())
+    if not ours:
+        raise Problem("MAINTAINERS of the checkout has no entry")
+    if args.insert:
+        with open(args.insert, encoding="utf-8") as f:
+            text = f.read()
+        for title, entry in ours:
+            theirs = [t for t, _ in maintainers_entries(text[text.index("Maintainers List"):])]
+            if title in theirs:
+                raise Problem("%s has an entry '%s' already" % (args.insert, title))
+            # The file is sorted by title; its last entry is THE REST.
+            after = next(t for t in theirs if t > title or t == "THE REST")
+            at = text.index("\n\n" + after + "\n") + 2
+            text = text[:at] + entry + "\n\n" + text[at:]
+        with open(args.insert, "w", encoding="utf-8") as f:
+            f.write(text)
+        return
+    git = Git(args.gitdir)
+    before = git.out("show", args.base + ":MAINTAINERS").decode()
+    after = git.out("show", args.tip + ":MAINTAINERS").decode()
+    rest = after
+    for title, entry in ours:
+        if entry + "\n\n" not in rest:
+            raise Problem("the series does not insert the entry '%s' of MAINTAINERS as it is" % title,
+                          "scripts/patchset.py maintainers --insert build/linux/MAINTAINERS, commit, ./vpmu import")
+        titles = [t for t, _ in maintainers_entries(after[after.index("Maintainers List"):])]
+        i = titles.index(title)
+        if i + 1 < len(titles) and titles[i + 1] != "THE REST" and titles[i + 1] < title:
+            raise Problem("entry '%s' stands before '%s': not in order" % (title, titles[i + 1]))
+        rest = rest.replace(entry + "\n\n", "", 1)
+    if rest != before:
+        raise Problem("the series changes MAINTAINERS beyond inserting the checkout's entries")
+    print("%d entries" % len(ours))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = parser.add_subparsers(dest="command", required=True)
+
+    def command(name, func, *params, **kw):
+        p = sub.add_parser(name, help=kw.get("help"))
+        for param in params:
+            p.add_argument(param)
+        p.set_defaults(func=func)
+        return p
+
+    command("tar", cmd_tar, "gitdir", help="tar on stdin to a tree object")
+    for name, func, text in (("key", cmd_key, "content key of a patch set"),
+                             ("lint", cmd_lint, "check the rules of the layout")):
+        p = command(name, func, help=text)
+        p.add_argument("set", choices=SETS)
+        p.add_argument("root")
+    p = command("build", cmd_build, help="make the commits")
+    p.add_argument("set", choices=SETS)
+    p.add_argument("root")
+    p.add_argument("gitdir")
+    p.add_argument("base")
+    p.add_argument("--ref")
+    p.add_argument("--state")
+    p = command("import", cmd_import, help="write commits back into the checkout")
+    p.add_argument("set", choices=SETS)
+    p.add_argument("root")
+    p.add_argument("tree")
+    p.add_argument("--base", default="base")
+    p.add_argument("--head", default="HEAD")
+    p.add_argument("--topic")
+    p.add_argument("--state", default="")
+    p.add_argument("--force", action="store_true")
+    p.add_argument("--committed", action="store_true")
+    p = command("mails", cmd_mails, "gitdir", "base", "tip", "out", "cover", help="write complete mails")
+    p.add_argument("--prefix", default="")
+    p = command("maintainers", cmd_maintainers, "root", help="check or insert our MAINTAINERS entries")
+    p.add_argument("gitdir", nargs="?")
+    p.add_argument("base", nargs="?")
+    p.add_argument("tip", nargs="?")
+    p.add_argument("--insert", metavar="FILE")
+
+    args = parser.parse_args()
+    try:
+        args.func(args)
+    except Problem as e:
+        say("error: %s" % e)
+        if e.todo:
+            say("  next: %s" % e.todo)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
