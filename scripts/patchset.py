@@ -675,7 +675,7 @@ def install(pset, staged, state_file, force):
                 changed.discard(name)
     removed = {name for name in old if name not in new}
 
-    # What would be lost: content that neither git has nor the tree was made from.
+    # What would be lost: content that git has not, and that no ./vpmu tree read and no ./vpmu import wrote.
     known = state_of(state_file)
     at_risk = []
     for name in sorted(changed | removed):
