@@ -5,6 +5,7 @@
 # neither read nor changed (its proxy settings hold). To be sourced after lib.sh.
 #
 #   apt_lists                make sure that the package lists are there; apt_lists_new fetches them now
+#   apt_lists_fresh          the same unless they are of today; a failure is only a warning as long as there are old ones
 #   apt_private CMD ARG...   run apt-get or apt-cache CMD with our configuration
 #   apt_versions PKG         versions on offer, newest first: "version sha256"
 #   apt_package PKG VER DIR  download PKG_VER_*.deb into DIR
@@ -89,6 +90,17 @@ apt_lists_new()
 {
 	rm -f "$_apt_dir/stamp"
 	apt_lists
+}
+
+apt_lists_fresh()
+{
+	[[ -e $_apt_dir/stamp ]] || { apt_lists; return; }
+	[[ -n $(find "$_apt_dir/stamp" -mmin +1440) ]] || return 0
+	if _apt_config && _apt_update >/dev/null 2>&1; then
+		touch "$_apt_dir/stamp"
+	else
+		warn "cannot fetch new package lists: working with those of $(date -r "$_apt_dir/stamp" '+%F %R')"
+	fi
 }
 
 apt_versions()

@@ -38,8 +38,8 @@ SETS = {
 }
 
 # What stands at the checkout's root and is no kernel source. The series cannot add files there.
-OWN = {".ci", ".git", ".gitignore", "LICENSES", "MAINTAINERS", "README.md", "bench", "build", "kernel.config",
-       "patches", "rig", "scripts", "tests", "vpmu"}
+OWN = {".ci", ".git", ".gitattributes", ".gitignore", ".shellcheckrc", "LICENSES", "MAINTAINERS",
+       "README.md", "bench", "build", "kernel.config", "patches", "rig", "scripts", "tests", "vpmu"}
 
 SERIES_HEADER = b"""\
 # Patches in the order in which they enter the tree; written by `./vpmu import`.
@@ -828,6 +828,38 @@ def cmd_import(args):
         "the checkout has them already"))
 
 
+def cmd_roundtrip(args):
+    """patches -> commits -> patches gives the same files; commits -> patches -> commits the same commits."""
+    pset = PatchSet(args.set, args.root)
+    before = pset.files()
+    with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+        git = scratch_git(tmp, args.gitdir)
+        ids = pset.build(git, args.base)
+        tip = ids[-1] if ids else args.base
+
+        # Into a copy of what is there: texts of patches are kept as in ./vpmu import.
+        _, patches, overlay = pset.from_commits(git, args.base, tip)
+        copy = PatchSet(args.set, os.path.join(tmp, "copy"))
+        copy.write(patches, overlay)
+        after = copy.files()
+        for name in sorted(set(before) | set(after)):
+            if before.get(name) != after.get(name):
+                raise Problem("%s %s on the way through the tree" % (
+                    name, "changes" if name in before and name in after else
+                    "gets lost" if name in before else "appears"), "./vpmu tree && ./vpmu import && git diff")
+
+        # Into nothing: the patches' text is made anew from the commits, the topics are those that we have.
+        empty = PatchSet(args.set, os.path.join(tmp, "empty"))
+        for patch in patches:
+            patch.raw = None
+        empty.write(patches, overlay)
+        again = empty.build(git, args.base)
+        for patch, old, new in zip(patches, ids, again):
+            if old != new:
+                raise Problem("%s: its commit is another one after the way through new patches" % patch.file)
+    print("%d patches, %d files" % (len(ids), len(before)))
+
+
 def cmd_mails(args):
     """The commits as complete patches with a cover letter."""
     git = Git(args.gitdir)
@@ -870,8 +902,11 @@ def maintainers_entries(text):
 
 def cmd_maintainers(args):
     """Are the checkout's entries in the kernel's file, in order, and nothing else changed? --insert puts them in."""
-    with open(os.path.join(args.root, "MAINTAINERS"), encoding="utf-8") as f:
-        ours = maintainers_entries(f.read())
+    try:
+        with open(os.path.join(args.root, "MAINTAINERS"), encoding="utf-8") as f:
+            ours = maintainers_entries(f.read())
+    except FileNotFoundError:
+        ours = []
     if not ours:
         raise Problem("MAINTAINERS of the checkout has no entry")
     if args.insert:
@@ -901,6 +936,14 @@ def cmd_maintainers(args):
         if i + 1 < len(titles) and titles[i + 1] != "THE REST" and titles[i + 1] < title:
             raise Problem("entry '%s' stands before '%s': not in order" % (title, titles[i + 1]))
         rest = rest.replace(entry + "\n\n", "", 1)
+    names = git.out("ls-tree", "-r", "--name-only", "-z", args.tip).decode().split("\0")
+    for title, entry in ours:
+        for pattern in re.findall(r"^F:\t(.*)$", entry, re.M):
+            # As get_maintainer.pl reads them: * stays within a directory, a final / means all below it.
+            text = "".join("[^/]*" if c == "*" else "[^/]" if c == "?" else re.escape(c) for c in pattern)
+            regex = re.compile(text + (".*" if pattern.endswith("/") else "(/.*)?") + r"\Z")
+            if not any(regex.match(name) for name in names):
+                raise Problem("MAINTAINERS entry '%s': no file matches F: %s" % (title, pattern))
     if rest != before:
         raise Problem("the series changes MAINTAINERS beyond inserting the checkout's entries")
     print("%d entries" % len(ours))
@@ -940,6 +983,11 @@ def main():
     p.add_argument("--state", default="")
     p.add_argument("--force", action="store_true")
     p.add_argument("--committed", action="store_true")
+    p = command("roundtrip", cmd_roundtrip, help="check that both directions lose nothing")
+    p.add_argument("set", choices=SETS)
+    p.add_argument("root")
+    p.add_argument("gitdir")
+    p.add_argument("base")
     p = command("mails", cmd_mails, "gitdir", "base", "tip", "out", "cover", help="write complete mails")
     p.add_argument("--prefix", default="")
     p = command("maintainers", cmd_maintainers, "root", help="check or insert our MAINTAINERS entries")
