@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Everything that is built from the work trees to boot the emulated machine.  Each function
+# below publishes a directory in the cache, named after the content that it was built from,
+# and leaves the directory's name in a variable:
+#
+#   artefact_kernel patched|base	KERNEL_DIR	bzImage, modules (lib/modules), config
+#   artefact_bochs patched|base	BOCHS_DIR	bochs
+#   artefact_perf			PERF_DIR	perf, static
+#   artefact_selftests		SELFTESTS_DIR	the kernel's KVM selftests
+#   artefact_tests		TESTS_DIR	programs of tests/*, static
+#   artefact_rootfs KERNEL_DIR	ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
+#
+# "base" is the pristine source, for comparison.  To be called in the script's own shell (they
+# use `run`).  LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux and
+# build/bochs; what is built is the content of the work tree, edits that are not committed
+# included.
+
+export CCACHE_DIR=$VPMU_CACHE/ccache
+export CCACHE_BASEDIR=$VPMU_ROOT CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
+export KBUILD_BUILD_USER=vpmu KBUILD_BUILD_HOST=vpmu KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'
+_jobs=$(nproc)
+
+linux_tree() { printf '%s\n' "${LINUX_TREE:-$(tree_dir linux)}"; }
+bochs_tree() { printf '%s\n' "${BOCHS_TREE:-$(tree_dir bochs)}"; }
+
+# source_tree DIR patched|base: git's name of the tree object with the content of the work tree,
+# or of its first commit.
+source_tree()
+{
+	local dir=$1 index
+
+	[[ -e $dir/.git ]] || die "$dir is not a git work tree" "./vpmu tree"
+	if [[ $2 == base ]]; then
+		git -C "$dir" rev-parse "$(git -C "$dir" rev-list --max-parents=0 HEAD | tail -n 1)^{tree}"
+		return
+	fi
+	index=$(mktemp)
+	cp "$(git -C "$dir" rev-parse --path-format=absolute --git-path index)" "$index"
+	GIT_INDEX_FILE=$index git -C "$dir" add -A
+	GIT_INDEX_FILE=$index git -C "$dir" write-tree
+	rm -f "$index"
+}
+
+# source_part DIR TREE PATH...: the objects that stand at these paths; a path with ! before it is
+# left out of the one above it.  The content key of what is built from a part of the source.
+source_part()
+{
+	local dir=$1 tree=$2 path out=() in=()
+
+	shift 2
+	for path; do
+		case $path in
+		!*) out+=("${path#!}") ;;
+		*) in+=("$path") ;;
+		esac
+	done
+	git -C "$dir" ls-tree "$tree" "${in[@]}" | while read -r _ _ object path; do
+		case " ${out[*]-} " in
+		*" $path "*) ;;
+		*) printf '%s %s\n' "$object" "$path" ;;
+		esac
+	done
+}
+
+# source_checkout DIR TREE patched|base NAME: a directory with the source in SOURCE: the work tree
+# itself, or the base's files in build/NAME.
+source_checkout()
+{
+	SOURCE=$1
+	[[ $3 == base ]] || return 0
+	SOURCE=$VPMU_BUILD/$4
+	if [[ $(cat "$SOURCE/.vpmu-tree" 2>/dev/null) != "$2" ]]; then
+		rm -rf "$SOURCE"
+		mkdir -p "$SOURCE"
+		git -C "$1" archive "$2" | tar -x -C "$SOURCE"
+		printf '%s\n' "$2" >"$SOURCE/.vpmu-tree"
+	fi
+}
+
+compiler_key() { gcc --version | head -n 1; ld --version | head -n 1; }
+
+_kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
+
+# ---- kernel ----
+
+_build_kernel()
+{
+	local src=$1 obj=$2 out=$3 image
+
+	mkdir -p "$obj"
+	make -C "$src" O="$obj" "${_kernel_args[@]}" KCONFIG_ALLCONFIG="$VPMU_ROOT/kernel.config" allnoconfig
+	_check_config "$obj/.config"
+	make -C "$src" O="$obj" "${_kernel_args[@]}" -j"$_jobs" bzImage modules
+	image=$(make -s -C "$src" O="$obj" "${_kernel_args[@]}" image_name)
+	cp "$obj/$image" "$out/bzImage"
+	cp "$obj/.config" "$out/config"
+	cp "$obj/System.map" "$out/System.map"
+	make -C "$src" O="$obj" "${_kernel_args[@]}" INSTALL_MOD_PATH="$out" INSTALL_MOD_STRIP=1 modules_install
+	rm -f "$out"/lib/modules/*/build "$out"/lib/modules/*/source
+}
+
+# Each line of kernel.config must have come through: a renamed symbol or a new dependency would
+# otherwise drop it silently.  Symbols that this source does not have are for the series' own.
+_check_config()
+{
+	local line bad=0
+
+	while read -r line; do
+		case $line in
+		CONFIG_*=n) ! grep -q "^${line%n}" "$1" || bad=1 ;;
+		CONFIG_*) grep -qxF "$line" "$1" || bad=1 ;;
+		*) continue ;;
+		esac
+		[[ $bad == 0 ]] || break
+	done <"$VPMU_ROOT/kernel.config"
+	[[ $bad == 0 ]] || die "kernel.config: '$line' did not come through, .config has '$(grep "${line%%=*}[= ]" "$1")'"
+}
+
+artefact_kernel()
+{
+	local which=$1 dir tree part key
+
+	need ccache gcc make flex bison bc
+	dir=$(linux_tree)
+	tree=$(source_tree "$dir" "$which")
+	part=$(source_part "$dir" "$tree" ./ !Documentation !MAINTAINERS !tools)
+	part+=$(source_part "$dir" "$tree" tools/ !tools/testing !tools/perf)
+	key=$(content_key "$part" @"$VPMU_ROOT/kernel.config" "$(compiler_key)" "$(declare -f _build_kernel)")
+	KERNEL_DIR=$VPMU_CACHE/kernel/${key:0:16}
+	[[ ! -e $KERNEL_DIR ]] || return 0
+	source_checkout "$dir" "$tree" "$which" linux-base
+	info "          building the $which kernel (a few minutes the first time)"
+	hint "if the compiler fails, mend $SOURCE and run again"
+	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which"
+}
+
+# ---- Bochs ----
+
+_bochs_configure=(
+	--enable-cpu-level=6 --enable-x86-64 --enable-vmx=2 --enable-svm --enable-avx --enable-evex --enable-smp
+	--enable-perfmon --enable-repeat-speedups --enable-fast-function-calls --enable-handlers-chaining
+	--enable-all-optimizations --enable-pci --enable-long-phy-address --enable-monitor-mwait --with-nogui
+	--without-x --without-wx --without-sdl --without-sdl2 --without-term --disable-debugger --disable-docbook
+)
+
+_build_bochs()
+{
+	local src=$1 obj=$2 out=$3
+
+	# Configured in a copy: a work tree that was configured in place would be taken for the build.
+	rm -rf "$obj"
+	mkdir -p "$obj"
+	git -C "$src" ls-files -z --cached --others --exclude-standard 2>/dev/null | grep -qz . &&
+		git -C "$src" ls-files -z --cached --others --exclude-standard |
+		tar -C "$src" --null -T - -c | tar -x -C "$obj"
+	(
+		cd "$obj"
+		./configure CC='ccache gcc' CXX='ccache g++' CFLAGS=-O2 CXXFLAGS=-O2 "${_bochs_configure[@]}"
+		make -j"$_jobs"
+	)
+	cp "$obj/bochs" "$out/bochs"
+	strip "$out/bochs"
+}
+
+artefact_bochs()
+{
+	local which=$1 dir tree key
+
+	need ccache g++ make
+	dir=$(bochs_tree)
+	tree=$(source_tree "$dir" "$which")
+	key=$(content_key "$tree" "$(compiler_key)" "$(declare -f _build_bochs)" "${_bochs_configure[@]}")
+	BOCHS_DIR=$VPMU_CACHE/bochs/${key:0:16}
+	[[ ! -e $BOCHS_DIR ]] || return 0
+	source_checkout "$dir" "$tree" "$which" bochs-base
+	info "          building the emulator, Bochs ($which, a few minutes the first time)"
+	hint "if the compiler fails, mend $SOURCE and run again"
+	run "bochs-$which" publish "$BOCHS_DIR" _build_bochs "$SOURCE" "$VPMU_BUILD/bochs-$which"
+}
+
+# ---- perf ----
+
+_perf_args=(
+	NO_LIBPERL=1 NO_LIBPYTHON=1 NO_SLANG=1 NO_GTK2=1 NO_LIBTRACEEVENT=1 NO_LIBBPF=1 NO_LIBUNWIND=1 NO_LIBDW_DWARF_UNWIND=1
+	NO_DWARF=1 NO_LIBNUMA=1 NO_LIBAUDIT=1 NO_LIBCRYPTO=1 NO_LIBBABELTRACE=1 NO_LIBCAP=1 NO_LIBPFM4=1 NO_LIBDEBUGINFOD=1
+	NO_LZMA=1 NO_AIO=1 NO_SDT=1 NO_AUXTRACE=1 NO_DEMANGLE=1 NO_JEVENTS=1 NO_LIBZSTD=1 NO_JVMTI=1 NO_CAPSTONE=1
+	NO_BACKTRACE=1 BUILD_BPF_SKEL=0 WERROR=0 LDFLAGS=-static
+)
+
+_build_perf()
+{
+	local src=$1 obj=$2 out=$3
+
+	mkdir -p "$obj"
+	make -C "$src/tools/perf" O="$obj" CC='ccache gcc' HOSTCC='ccache gcc' "${_perf_args[@]}" -j"$_jobs" "$obj/perf"
+	cp "$obj/perf" "$out/perf"
+	strip "$out/perf"
+}
+
+artefact_perf()
+{
+	local dir tree key
+
+	need ccache gcc make flex bison
+	dir=$(linux_tree)
+	tree=$(source_tree "$dir" patched)
+	key=$(content_key "$(source_part "$dir" "$tree" tools/ !tools/testing !tools/objtool)" "$(compiler_key)" \
+		"${_perf_args[@]}" "$(declare -f _build_perf)")
+	PERF_DIR=$VPMU_CACHE/perf/${key:0:16}
+	[[ ! -e $PERF_DIR ]] || return 0
+	info "          building perf (two minutes the first time)"
+	run perf publish "$PERF_DIR" _build_perf "$dir" "$VPMU_BUILD/perf"
+}
+
+# ---- selftests ----
+
+_build_selftests()
+{
+	local src=$1 obj=$2 out=$3 f
+
+	mkdir -p "$obj/headers"
+	make -C "$src" O="$obj/headers" "${_kernel_args[@]}" INSTALL_HDR_PATH="$obj/headers/usr" headers_install
+	make -C "$src/tools/testing/selftests/kvm" ARCH=x86_64 OUTPUT="$obj" CC='ccache gcc' \
+		KHDR_INCLUDES="-isystem $obj/headers/usr/include" -j"$_jobs"
+	for f in "$obj"/*_test* "$obj"/* "$obj"/x86_64/*; do
+		[[ -f $f && -x $f && $(head -c 4 "$f" | tail -c 3) == ELF ]] || continue
+		strip -o "$out/$(basename "$f")" "$f"
+	done
+}
+
+artefact_selftests()
+{
+	local dir tree key
+
+	need ccache gcc make rsync
+	dir=$(linux_tree)
+	tree=$(source_tree "$dir" patched)
+	key=$(content_key "$(source_part "$dir" "$tree" include/uapi arch/x86/include/uapi)" \
+		"$(source_part "$dir" "$tree" tools/testing/selftests/kvm tools/testing/selftests/lib.mk tools/include tools/arch)" \
+		"$(compiler_key)" "$(declare -f _build_selftests)")
+	SELFTESTS_DIR=$VPMU_CACHE/selftests/${key:0:16}
+	[[ ! -e $SELFTESTS_DIR ]] || return 0
+	info "          building the kernel's KVM selftests (a minute or two the first time)"
+	run selftests publish "$SELFTESTS_DIR" _build_selftests "$dir" "$VPMU_BUILD/selftests"
+}
+
+# ---- our own test programs ----
+
+# tests/SUITE/NAME.c becomes NAME, linked statically; NAME.S has no C library under it, so that
+# each of its instructions is in sight.
+_build_tests()
+{
+	local out=$1 src dst
+
+	for src in "$VPMU_ROOT"/tests/*/*.[cS]; do
+		dst=$out/$(basename "$(dirname "$src")")/$(basename "${src%.*}")
+		mkdir -p "$(dirname "$dst")"
+		case $src in
+		*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst" "$src" ;;
+		*.S) gcc -Wall -Werror -static -nostdlib -o "$dst" "$src" ;;
+		esac
+		strip --keep-symbol=_start --strip-debug "$dst"
+	done
+	for src in "$VPMU_ROOT"/tests/*/run; do
+		dst=$out/$(basename "$(dirname "$src")")
+		mkdir -p "$dst"
+		find "$(dirname "$src")" -maxdepth 1 -type f ! -name '*.[cSh]' -exec cp {} "$dst/" \;
+	done
+}
+
+artefact_tests()
+{
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key @"$VPMU_ROOT/tests" "$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
+	[[ ! -e $TESTS_DIR ]] || return 0
+	run tests publish "$TESTS_DIR" _build_tests
+}
+
+# ---- root file systems ----
+
+_qemu=/usr/bin/qemu-system-x86_64
+_qemu_data=(
+	/usr/share/seabios/bios-256k.bin /usr/share/qemu/kvmvapic.bin /usr/share/qemu/linuxboot_dma.bin
+)
+
+# Programs and the libraries that they load.
+_with_libraries()
+{
+	printf '%s\n' "$@"
+	ldd "$@" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' | sort -u
+}
+
+# Lines for gen_init_cpio (usr/gen_init_cpio.c of the kernel): everything below directory $1, which
+# becomes the archive's root.
+_cpio_list()
+{
+	(
+		cd "$1"
+		find . -mindepth 1 -printf '%y %m %P %l\n' | LC_ALL=C sort -k 3
+	) | while read -r type mode path target; do
+		case $type in
+		d) printf 'dir /%s %s 0 0\n' "$path" "$mode" ;;
+		f) printf 'file /%s %s %s 0 0\n' "$path" "$1/$path" "$mode" ;;
+		l) printf 'slink /%s %s 777 0 0\n' "$path" "$target" ;;
+		esac
+	done
+	printf 'nod /dev/console 600 0 0 c 5 1\n'
+}
+
+_root_skeleton()
+{
+	local root=$1 applet
+
+	mkdir -p "$root"/{dev,proc,sys,tmp,root,run,etc,usr/bin,usr/lib,usr/lib64,vpmu}
+	for applet in bin sbin lib lib64; do
+		ln -s "usr/${applet/sbin/bin}" "$root/$applet"
+	done
+	ln -s bin "$root/usr/sbin"
+	cp /bin/busybox "$root/usr/bin/busybox"
+	/bin/busybox --list | while read -r applet; do
+		[[ -e $root/usr/bin/$applet ]] || ln -s busybox "$root/usr/bin/$applet"
+	done
+	printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
+	printf 'root:x:0:\n' >"$root/etc/group"
+}
+
+_build_rootfs()
+{
+	local kernel=$1 out=$2 f to mod
+
+	gcc -O2 -o "$out/gen_init_cpio" "$(linux_tree)/usr/gen_init_cpio.c"
+
+	# L2: busybox, perf, the test programs
+	_root_skeleton "$out/l2"
+	install -m 755 "$VPMU_ROOT/rig/guest/init" "$out/l2/init"
+	cp "$PERF_DIR/perf" "$out/l2/usr/bin/"
+	mkdir "$out/l2/tests"
+	cp -r "$TESTS_DIR/." "$out/l2/tests"
+
+	# L1: the same, and QEMU with its libraries, the kernel's modules and selftests, L2
+	_root_skeleton "$out/l1"
+	install -m 755 "$VPMU_ROOT/rig/host/init" "$out/l1/init"
+	install -m 755 "$VPMU_ROOT/rig/host/l2" "$out/l1/usr/bin/l2"
+	cp "$PERF_DIR/perf" "$out/l1/usr/bin/"
+	cp -r "$out/l2/tests" "$out/l1/tests"
+	mkdir -p "$out/l1/tests/selftests/bin"
+	cp -r "$SELFTESTS_DIR/." "$out/l1/tests/selftests/bin"
+	while read -r f; do
+		to=$f
+		case $f in
+		/lib/* | /lib64/*) to=/usr$f ;;
+		esac
+		install -D -m 755 "$f" "$out/l1$to"
+	done < <(_with_libraries "$_qemu")
+	for f in "${_qemu_data[@]}"; do
+		install -D -m 644 "$f" "$out/l1$f"
+	done
+	cp -r "$kernel/lib/modules" "$out/l1/usr/lib/modules"
+	mkdir "$out/l1/l2"
+	cp "$kernel/bzImage" "$out/l1/l2/bzImage"
+	_cpio_list "$out/l2" | "$out/gen_init_cpio" -t 0 - >"$out/l1/l2/initrd.cpio"
+	_cpio_list "$out/l1" | "$out/gen_init_cpio" -t 0 - >"$out/initrd.cpio"
+	rm -rf "$out/l1" "$out/l2"
+}
+
+artefact_rootfs()
+{
+	local kernel=$1 f
+
+	need busybox "$_qemu" ldd
+	artefact_perf
+	artefact_selftests
+	artefact_tests
+	ROOTFS_DIR=$VPMU_CACHE/rootfs/$(content_key "$kernel" "$PERF_DIR" "$SELFTESTS_DIR" "$TESTS_DIR" \
+		@"$VPMU_ROOT/rig/host" @"$VPMU_ROOT/rig/guest" "$(declare -f _build_rootfs _root_skeleton _cpio_list)" \
+		@/bin/busybox $(_with_libraries "$_qemu" | sed 's/^/@/') "${_qemu_data[@]/#/@}" | cut -c 1-16)
+	[[ ! -e $ROOTFS_DIR ]] || return 0
+	run rootfs publish "$ROOTFS_DIR" _build_rootfs "$kernel"
+}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# One run of L1 on an emulated machine.  Needs lib.sh and artefacts.sh.
+#
+#   machine_names			the machines, one a line
+#   machine_artefacts [base]		builds whatever is missing; "base" takes the unpatched kernel
+#   machine_run MACHINE [OPTION...]	boots L1, waits until it powers off
+#	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
+#	--script FILE		what L1 runs as root; without it the console is interactive
+#	--env NAME=VALUE	for the script; may be repeated
+#	--cpus N, --skid N	processors; instructions from an overflow to its interrupt
+#	--append TEXT		more for L1's kernel command line
+#	--marks FILE		where the emulator's marks go
+#	--timeout SECONDS	of real time
+#	--echo			show L1's console
+#   The result is L1's exit status, or what scripts/run-l1.py says.
+
+_ips=100000000
+_memory=1024
+_initrd_at=0x10000000
+
+machine_names() { (cd "$VPMU_ROOT/rig/machines" && ls); }
+
+# machine_get MACHINE KEY: one setting of the machine's file
+machine_get()
+{
+	local file=$VPMU_ROOT/rig/machines/$1
+
+	[[ $1 =~ ^[a-z0-9-]+$ && -f $file ]] ||
+		die "no machine '$1'" "choose one of: $(machine_names | tr '\n' ' ')"
+	sed -n "s/^$2=//p" "$file"
+}
+
+machine_artefacts()
+{
+	artefact_bochs patched
+	artefact_kernel "${1:-patched}"
+	artefact_rootfs "$KERNEL_DIR"
+}
+
+# The boot ROM wants a medium: a CD with the kernel.  The initramfs does not fit through the
+# emulated BIOS in reasonable time; Bochs puts it into memory.
+_boot_iso()
+{
+	local iso=$1 cmdline=$2 dir=$1.d
+
+	rm -rf "$dir"
+	mkdir -p "$dir/isolinux"
+	ln "$KERNEL_DIR/bzImage" "$dir/isolinux/linux" 2>/dev/null || cp "$KERNEL_DIR/bzImage" "$dir/isolinux/linux"
+	cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$dir/isolinux/"
+	printf 'default linux\nprompt 0\ntimeout 0\nlabel linux\n kernel linux\n append %s\n' "$cmdline" \
+		>"$dir/isolinux/isolinux.cfg"
+	xorriso -as mkisofs -quiet -o "$iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
+		-boot-load-size 4 -boot-info-table "$dir" 2>"$iso.log" || { cat "$iso.log" >&2; return 1; }
+	rm -rf "$dir"
+}
+
+machine_run()
+{
+	local machine=$1 name=$1 script='' cpus=1 skid=0 append='' marks='' timeout=0 env=() args=()
+	local dir model vendor perfmon L1_CMDLINE KVM_INTEL_ARGS L2_CPU
+
+	shift
+	while (($#)); do
+		case $1 in
+		--name) name=$2; shift ;;
+		--script) script=$2; shift ;;
+		--env) env+=("$2"); shift ;;
+		--cpus) cpus=$2; shift ;;
+		--skid) skid=$2; shift ;;
+		--append) append+=" $2"; shift ;;
+		--marks) marks=$2; shift ;;
+		--timeout) timeout=$2; shift ;;
+		--echo) args+=(--echo) ;;
+		*) die "machine_run: $1?" ;;
+		esac
+		shift
+	done
+	[[ $cpus =~ ^[1-8]$ ]] || die "1 to 8 CPUs, not '$cpus'"
+	[[ $skid =~ ^[0-9]{1,6}$ ]] || die "a skid of 0 to 999999 instructions, not '$skid'"
+	need xorriso python3
+	model=$(machine_get "$machine" cpu)
+	vendor=$(machine_get "$machine" vendor)
+	perfmon=$(machine_get "$machine" perfmon)
+	L1_CMDLINE='' KVM_INTEL_ARGS='' L2_CPU=''
+	# shellcheck source=/dev/null
+	. "$VPMU_ROOT/rig/workarounds"
+
+	dir=$VPMU_BUILD/run/$name
+	rm -rf "$dir"
+	mkdir -p "$dir/initrd/vpmu"
+	{
+		printf '%s=%q\n' MACHINE "$machine" VENDOR "$vendor" CPUS "$cpus" SKID "$skid" L2_CPU "$L2_CPU" L2_CMDLINE ''
+		[[ $vendor != intel ]] || printf 'KVM_ARGS=%q\n' "$KVM_INTEL_ARGS"
+		for env in ${env[@]+"${env[@]}"}; do
+			printf '%s=%q\n' "${env%%=*}" "${env#*=}"
+		done
+	} >"$dir/initrd/vpmu/env"
+	if [[ -n $script ]]; then
+		cp "$script" "$dir/initrd/vpmu/run"
+	else
+		args+=(--interactive)
+	fi
+	{
+		cat "$ROOTFS_DIR/initrd.cpio"
+		_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 -
+	} >"$dir/initrd.cpio"
+	_boot_iso "$dir/boot.iso" "console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check \
+initrdmem=$_initrd_at,$(stat -c %s "$dir/initrd.cpio") $L1_CMDLINE$append"
+	cat >"$dir/bochsrc" <<-END
+		display_library: nogui
+		plugin_ctrl: unmapped=1, biosdev=1, speaker=0, parallel=0, extfpuirq=0
+		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+		vgaromimage: file=/usr/share/vgabios/vgabios.bin
+		memory: guest=$_memory, host=$_memory
+		optramimage1: file=$dir/initrd.cpio, address=$_initrd_at
+		cpu: model=$model, count=$cpus, ips=$_ips, reset_on_triple_fault=0
+		clock: sync=none, time0=946684800
+		boot: cdrom
+		ata0-master: type=cdrom, path=$dir/boot.iso, status=inserted
+		com1: @CONSOLE@
+		log: $dir/bochs.log
+		panic: action=fatal
+		error: action=report
+		info: action=ignore
+		debug: action=ignore
+	END
+	if [[ $perfmon != none && -z ${STOCK-} ]]; then
+		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" >>"$dir/bochsrc"
+	elif [[ $skid != 0 ]]; then
+		die "machine $machine has no PMU: no --skid"
+	fi
+	cmd "$VPMU_ROOT/scripts/run-l1.py" --bochs "$BOCHS_DIR/bochs" --rc "$dir/bochsrc" --console "$dir/console.log" \
+		--timeout "$timeout" ${args[@]+"${args[@]}"}
+}

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Run the emulator until L1 powers off, with L1's console in a file, on stdout or on the terminal.
+
+The configuration must have a line "com1: @CONSOLE@", which is replaced.  Exit status: L1's own
+("vpmu: L1 exit status N" on its console, at most 119), 124 after the time limit, 125 if the
+emulator ended without such a line, 130 after Ctrl-C.
+
+Example: run-l1.py --bochs ./bochs --rc bochsrc --console console.log --echo --timeout 300
+"""
+
+import argparse
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+import tty
+
+ESCAPE = 0x1D  # Ctrl-]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bochs", required=True, help="the emulator")
+    parser.add_argument("--rc", required=True, help="its configuration")
+    parser.add_argument("--console", required=True, help="file for all that L1 writes to its console")
+    parser.add_argument("--echo", action="store_true", help="show the console on stdout, too")
+    parser.add_argument("--interactive", action="store_true", help="connect the console with stdin and stdout")
+    parser.add_argument("--timeout", type=float, default=0, help="seconds of real time until the emulator is ended")
+    return parser.parse_args()
+
+
+def write_all(fd, data):
+    while data:
+        data = data[os.write(fd, data):]
+
+
+def start(args, console, inherited):
+    """Starts the emulator with its com1 on `console`."""
+    with open(args.rc, encoding="utf-8") as f:
+        text = f.read()
+    if "@CONSOLE@" not in text:
+        sys.exit(f"run-l1.py: no line 'com1: @CONSOLE@' in {args.rc}")
+    actual = args.rc + ".run"
+    with open(actual, "w", encoding="utf-8") as f:
+        f.write(text.replace("@CONSOLE@", console))
+    with open(args.rc + ".out", "wb") as out:
+        return subprocess.Popen([args.bochs, "-q", "-f", actual], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                pass_fds=inherited, start_new_session=True)
+
+
+def end(child):
+    """Ends the emulator's process group, patiently first."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        try:
+            os.killpg(child.pid, sig)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+class Console:
+    """What comes from L1: into the log, onto stdout, searched for the exit status."""
+
+    marker = re.compile(rb"^vpmu: L1 exit status (\d+)")
+
+    def __init__(self, log, echo):
+        self.log = log
+        self.echo = echo
+        self.line = b""
+        self.status = None
+
+    def feed(self, data):
+        self.log.write(data)
+        self.log.flush()
+        if self.echo:
+            write_all(1, data)
+        *lines, self.line = (self.line + data).split(b"\n")
+        for line in lines:
+            match = self.marker.match(line)
+            if match:
+                self.status = min(int(match[1]), 119)
+
+
+def drain(fd, console):
+    """Everything that is there now; False at the end of file."""
+    try:
+        data = os.read(fd, 65536)
+    except BlockingIOError:
+        return True
+    except OSError:  # EIO: the terminal's other side is closed
+        return False
+    if data:
+        console.feed(data)
+    return bool(data)
+
+
+def loop(args, child, fd, console):
+    """Until the emulator ends: 0, or until time is up: 124."""
+    deadline = time.monotonic() + args.timeout if args.timeout else None
+    inputs = [fd] + ([0] if args.interactive else [])
+    while child.poll() is None:
+        ready, _, _ = select.select(inputs, [], [], 0.2)
+        if fd in ready and not drain(fd, console):
+            inputs = [i for i in inputs if i != fd]
+        if 0 in ready:
+            data = os.read(0, 1024)
+            if not data:
+                inputs.remove(0)
+                data = b"\x04"
+            if ESCAPE in data:
+                return 130
+            write_all(fd, data)
+        if deadline and time.monotonic() > deadline:
+            return 124
+    os.set_blocking(fd, False)
+    while fd in inputs and select.select([fd], [], [], 0)[0] and drain(fd, console):
+        pass
+    return 0
+
+
+def main():
+    args = arguments()
+    saved = None
+    with open(args.console, "wb") as log:
+        console = Console(log, args.echo or args.interactive)
+        if args.interactive:
+            fd, theirs = pty.openpty()
+            tty.setraw(theirs)
+            child = start(args, f"enabled=1, mode=term, dev={os.ttyname(theirs)}", ())
+            if os.isatty(0):
+                saved = termios.tcgetattr(0)
+                tty.setraw(0)
+        else:
+            fd, theirs = os.pipe()
+            # A full pipe would stop the emulated machine.
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+            child = start(args, f"enabled=1, mode=file, dev=/dev/fd/{theirs}", (theirs,))
+            os.close(theirs)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            status = loop(args, child, fd, console)
+        except KeyboardInterrupt:
+            status = 130
+        finally:
+            end(child)
+            if saved:
+                termios.tcsetattr(0, termios.TCSADRAIN, saved)
+    if status == 0:
+        status = 125 if console.status is None else console.status
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
