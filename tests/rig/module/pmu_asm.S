@@ -206,10 +206,10 @@ SEQ ud2
 	ud2
 END ud2
 
-/* a fault with an error code: a register that no processor has */
+/* a fault with an error code: a load from an address that is not canonical; 2 bytes */
 SEQ gp_fault
-	mov	$0x7fff0000, %ecx
-	rdmsr
+	movabs	$0x8000000000000000, %rax
+	mov	(%rax), %eax
 END gp_fault
 
 SEQ mixed
@@ -262,13 +262,13 @@ SYM_FUNC_START(rig_timer_handler)
 	iretq
 SYM_FUNC_END(rig_timer_handler)
 
-/* #UD: skips UD2; 2 */
+/* #UD: skips two bytes; 2 */
 SYM_FUNC_START(rig_ud_handler)
 	addq	$2, (%rsp)
 	iretq
 SYM_FUNC_END(rig_ud_handler)
 
-/* #GP: skips RDMSR; 3 */
+/* #GP: drops the error code, skips two bytes; 3 */
 SYM_FUNC_START(rig_gp_handler)
 	add	$8, %rsp
 	addq	$2, (%rsp)

@@ -129,7 +129,7 @@ static inline const struct rig_machine *rig_find_machine(const char *name)
 	}
 	if (wanted && wanted != found)
 		return ERR_PTR(-ENODEV);
-	return found;
+	return *name && !wanted ? NULL : found;
 }
 
 /* General-purpose and fixed counters as GLOBAL_CTRL and GLOBAL_STATUS have them. */
