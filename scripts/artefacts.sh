@@ -26,14 +26,14 @@ linux_tree() { printf '%s\n' "${LINUX_TREE:-$(tree_dir linux)}"; }
 bochs_tree() { printf '%s\n' "${BOCHS_TREE:-$(tree_dir bochs)}"; }
 
 # source_tree DIR patched|base: git's name of the tree object with the content of the work tree,
-# or of its first commit.
+# or of the tag (or branch) "base" in it.
 source_tree()
 {
 	local dir=$1 index
 
 	[[ -e $dir/.git ]] || die "$dir is not a git work tree" "./vpmu tree"
 	if [[ $2 == base ]]; then
-		git -C "$dir" rev-parse "$(git -C "$dir" rev-list --max-parents=0 HEAD | tail -n 1)^{tree}"
+		git -C "$dir" rev-parse 'base^{tree}'
 		return
 	fi
 	index=$(mktemp)
@@ -47,17 +47,17 @@ source_tree()
 # left out of the one above it.  The content key of what is built from a part of the source.
 source_part()
 {
-	local dir=$1 tree=$2 path out=() in=()
+	local dir=$1 tree=$2 path without=() paths=()
 
 	shift 2
 	for path; do
 		case $path in
-		!*) out+=("${path#!}") ;;
-		*) in+=("$path") ;;
+		!*) without+=("${path#!}") ;;
+		*) paths+=("$path") ;;
 		esac
 	done
-	git -C "$dir" ls-tree "$tree" "${in[@]}" | while read -r _ _ object path; do
-		case " ${out[*]-} " in
+	git -C "$dir" ls-tree "$tree" "${paths[@]}" | while read -r _ _ object path; do
+		case " ${without[*]-} " in
 		*" $path "*) ;;
 		*) printf '%s %s\n' "$object" "$path" ;;
 		esac
@@ -85,55 +85,88 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-_build_kernel()
+# Configures the kernel for the build directory $2. Reading KCONFIG_ALLCONFIG is all that makes it
+# differ from allnoconfig.
+_configure_kernel()
 {
-	local src=$1 obj=$2 out=$3 image
+	local src=$1 obj=$2
 
 	mkdir -p "$obj"
+	rm -f "$obj/.vpmu-key"
 	make -C "$src" O="$obj" "${_kernel_args[@]}" KCONFIG_ALLCONFIG="$VPMU_ROOT/kernel.config" allnoconfig
-	_check_config "$obj/.config"
+	_check_config "$src" "$obj/.config"
+}
+
+# Each line of kernel.config must have come through: a renamed symbol or a new dependency would
+# drop it silently. Symbols that the pristine source does not have are the series' own.
+_check_config()
+{
+	local src=$1 config=$2 line symbol
+
+	while read -r line; do
+		[[ $line == CONFIG_*=* ]] || continue
+		symbol=${line%%=*}
+		if [[ $line == *=n ]]; then
+			! grep -q "^$symbol=" "$config" || break
+		elif ! grep -qxF "$line" "$config"; then
+			grep -rqE "config ${symbol#CONFIG_}\$" --include='Kconfig*' "$src/arch/x86" "$src/init" "$src/kernel" \
+				"$src/lib" "$src/mm" "$src/drivers" "$src/virt" "$src/fs" "$src/net" || continue
+			break
+		fi
+		line=
+	done <"$VPMU_ROOT/kernel.config"
+	[[ -z ${line-} ]] || die "kernel.config: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
+}
+
+_build_kernel()
+{
+	local src=$1 obj=$2 key=$3 out=$4 image
+
+	_configure_kernel "$src" "$obj"
 	make -C "$src" O="$obj" "${_kernel_args[@]}" -j"$_jobs" bzImage modules
 	image=$(make -s -C "$src" O="$obj" "${_kernel_args[@]}" image_name)
 	cp "$obj/$image" "$out/bzImage"
 	cp "$obj/.config" "$out/config"
-	cp "$obj/System.map" "$out/System.map"
+	cp "$obj/System.map" "$obj/Module.symvers" "$out/"
 	make -C "$src" O="$obj" "${_kernel_args[@]}" INSTALL_MOD_PATH="$out" INSTALL_MOD_STRIP=1 modules_install
 	rm -f "$out"/lib/modules/*/build "$out"/lib/modules/*/source
-}
-
-# Each line of kernel.config must have come through: a renamed symbol or a new dependency would
-# otherwise drop it silently.  Symbols that this source does not have are for the series' own.
-_check_config()
-{
-	local line bad=0
-
-	while read -r line; do
-		case $line in
-		CONFIG_*=n) ! grep -q "^${line%n}" "$1" || bad=1 ;;
-		CONFIG_*) grep -qxF "$line" "$1" || bad=1 ;;
-		*) continue ;;
-		esac
-		[[ $bad == 0 ]] || break
-	done <"$VPMU_ROOT/kernel.config"
-	[[ $bad == 0 ]] || die "kernel.config: '$line' did not come through, .config has '$(grep "${line%%=*}[= ]" "$1")'"
+	printf '%s\n' "$key" >"$obj/.vpmu-key"
 }
 
 artefact_kernel()
 {
-	local which=$1 dir tree part key
+	local which=$1 dir tree part
 
 	need ccache gcc make flex bison bc
 	dir=$(linux_tree)
 	tree=$(source_tree "$dir" "$which")
 	part=$(source_part "$dir" "$tree" ./ !Documentation !MAINTAINERS !tools)
 	part+=$(source_part "$dir" "$tree" tools/ !tools/testing !tools/perf)
-	key=$(content_key "$part" @"$VPMU_ROOT/kernel.config" "$(compiler_key)" "$(declare -f _build_kernel)")
-	KERNEL_DIR=$VPMU_CACHE/kernel/${key:0:16}
+	_kernel_which=$which
+	_kernel_tree=$tree
+	_kernel_key=$(content_key "$part" @"$VPMU_ROOT/kernel.config" "$(compiler_key)" \
+		"$(declare -f _configure_kernel _build_kernel)")
+	KERNEL_DIR=$VPMU_CACHE/kernel/${_kernel_key:0:16}
 	[[ ! -e $KERNEL_DIR ]] || return 0
 	source_checkout "$dir" "$tree" "$which" linux-base
 	info "          building the $which kernel (a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
-	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which"
+	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which" "$_kernel_key"
+}
+
+# For modules of ours: makes sure that build/kernel-patched (or -base) is the build directory of the
+# kernel that artefact_kernel found, which may have come from the cache.
+_kernel_build_dir()
+{
+	local obj=$VPMU_BUILD/kernel-$_kernel_which
+
+	KERNEL_OBJ=$obj
+	[[ $(cat "$obj/.vpmu-key" 2>/dev/null) != "$_kernel_key" ]] || return 0
+	source_checkout "$(linux_tree)" "$_kernel_tree" "$_kernel_which" linux-base
+	_configure_kernel "$SOURCE" "$obj"
+	make -C "$SOURCE" O="$obj" "${_kernel_args[@]}" -j"$_jobs" modules_prepare
+	cp "$KERNEL_DIR/Module.symvers" "$obj/"
+	printf '%s\n' "$_kernel_key" >"$obj/.vpmu-key"
 }
 
 # ---- Bochs ----
@@ -152,11 +185,14 @@ _build_bochs()
 	# Configured in a copy: a work tree that was configured in place would be taken for the build.
 	rm -rf "$obj"
 	mkdir -p "$obj"
-	git -C "$src" ls-files -z --cached --others --exclude-standard 2>/dev/null | grep -qz . &&
+	if [[ -e $src/.git ]]; then
 		git -C "$src" ls-files -z --cached --others --exclude-standard |
-		tar -C "$src" --null -T - -c | tar -x -C "$obj"
+			tar -C "$src" --null -T - -c | tar -x -C "$obj"
+	else
+		cp -r "$src/." "$obj"
+	fi
 	(
-		cd "$obj"
+		cd "$obj" || exit
 		./configure CC='ccache gcc' CXX='ccache g++' CFLAGS=-O2 CXXFLAGS=-O2 "${_bochs_configure[@]}"
 		make -j"$_jobs"
 	)
@@ -249,30 +285,38 @@ artefact_selftests()
 # ---- our own test programs ----
 
 # tests/SUITE/NAME.c becomes NAME, linked statically; NAME.S has no C library under it, so that
-# each of its instructions is in sight.
+# each of its instructions is in sight. A suite with a Makefile builds itself into O, its kernel
+# modules with KDIR.
 _build_tests()
 {
-	local out=$1 src dst
+	local out=$1 dir dst src
 
-	for src in "$VPMU_ROOT"/tests/*/*.[cS]; do
-		dst=$out/$(basename "$(dirname "$src")")/$(basename "${src%.*}")
-		mkdir -p "$(dirname "$dst")"
-		case $src in
-		*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst" "$src" ;;
-		*.S) gcc -Wall -Werror -static -nostdlib -o "$dst" "$src" ;;
-		esac
-		strip --keep-symbol=_start --strip-debug "$dst"
+	cp "$VPMU_ROOT/tests/ktap.sh" "$out/"
+	for dir in "$VPMU_ROOT"/tests/*/; do
+		dst=$out/$(basename "$dir")
+		[[ -e $dir/run ]] || continue
+		mkdir "$dst"
+		if [[ -e $dir/Makefile ]]; then
+			_kernel_build_dir
+			make -C "$dir" O="$dst" KDIR="$KERNEL_OBJ" CC='ccache gcc'
+			continue
+		fi
+		for src in "$dir"/*.[cS]; do
+			[[ -e $src ]] || continue
+			case $src in
+			*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst/$(basename "$src" .c)" "$src" ;;
+			*.S) gcc -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
+			esac
+		done
+		find "$dir" -maxdepth 1 -type f ! -name '*.[cSh]' ! -name suite ! -name here -exec cp {} "$dst/" \;
 	done
-	for src in "$VPMU_ROOT"/tests/*/run; do
-		dst=$out/$(basename "$(dirname "$src")")
-		mkdir -p "$dst"
-		find "$(dirname "$src")" -maxdepth 1 -type f ! -name '*.[cSh]' -exec cp {} "$dst/" \;
-	done
+	find "$out" -type f -perm -100 -exec sh -c 'head -c 4 "$1" | grep -q ELF && strip --strip-debug "$1"' - {} \;
 }
 
 artefact_tests()
 {
-	TESTS_DIR=$VPMU_CACHE/tests/$(content_key @"$VPMU_ROOT/tests" "$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" "$(compiler_key)" \
+		"$(declare -f _build_tests)" | cut -c 1-16)
 	[[ ! -e $TESTS_DIR ]] || return 0
 	run tests publish "$TESTS_DIR" _build_tests
 }
@@ -296,7 +340,7 @@ _with_libraries()
 _cpio_list()
 {
 	(
-		cd "$1"
+		cd "$1" || exit
 		find . -mindepth 1 -printf '%y %m %P %l\n' | LC_ALL=C sort -k 3
 	) | while read -r type mode path target; do
 		case $type in
@@ -327,7 +371,7 @@ _root_skeleton()
 
 _build_rootfs()
 {
-	local kernel=$1 out=$2 f to mod
+	local kernel=$1 out=$2 f to
 
 	gcc -O2 -o "$out/gen_init_cpio" "$(linux_tree)/usr/gen_init_cpio.c"
 
@@ -336,14 +380,14 @@ _build_rootfs()
 	install -m 755 "$VPMU_ROOT/rig/guest/init" "$out/l2/init"
 	cp "$PERF_DIR/perf" "$out/l2/usr/bin/"
 	mkdir "$out/l2/tests"
-	cp -r "$TESTS_DIR/." "$out/l2/tests"
+	cp -r "$TESTS_DIR/ktap.sh" "$TESTS_DIR/guest" "$out/l2/tests"
 
 	# L1: the same, and QEMU with its libraries, the kernel's modules and selftests, L2
 	_root_skeleton "$out/l1"
 	install -m 755 "$VPMU_ROOT/rig/host/init" "$out/l1/init"
-	install -m 755 "$VPMU_ROOT/rig/host/l2" "$out/l1/usr/bin/l2"
+	install -m 755 "$VPMU_ROOT/rig/host/l2" "$VPMU_ROOT/rig/host/stats" "$out/l1/usr/bin/"
 	cp "$PERF_DIR/perf" "$out/l1/usr/bin/"
-	cp -r "$out/l2/tests" "$out/l1/tests"
+	cp -r "$TESTS_DIR" "$out/l1/tests"
 	mkdir -p "$out/l1/tests/selftests/bin"
 	cp -r "$SELFTESTS_DIR/." "$out/l1/tests/selftests/bin"
 	while read -r f; do
@@ -358,7 +402,7 @@ _build_rootfs()
 	done
 	cp -r "$kernel/lib/modules" "$out/l1/usr/lib/modules"
 	mkdir "$out/l1/l2"
-	cp "$kernel/bzImage" "$out/l1/l2/bzImage"
+	cp "$kernel/bzImage" "$VPMU_ROOT/rig/guest/demo" "$out/l1/l2/"
 	_cpio_list "$out/l2" | "$out/gen_init_cpio" -t 0 - >"$out/l1/l2/initrd.cpio"
 	_cpio_list "$out/l1" | "$out/gen_init_cpio" -t 0 - >"$out/initrd.cpio"
 	rm -rf "$out/l1" "$out/l2"
@@ -366,15 +410,16 @@ _build_rootfs()
 
 artefact_rootfs()
 {
-	local kernel=$1 f
+	local kernel=$1 qemu
 
 	need busybox "$_qemu" ldd
 	artefact_perf
 	artefact_selftests
 	artefact_tests
+	mapfile -t qemu < <(_with_libraries "$_qemu")
 	ROOTFS_DIR=$VPMU_CACHE/rootfs/$(content_key "$kernel" "$PERF_DIR" "$SELFTESTS_DIR" "$TESTS_DIR" \
 		@"$VPMU_ROOT/rig/host" @"$VPMU_ROOT/rig/guest" "$(declare -f _build_rootfs _root_skeleton _cpio_list)" \
-		@/bin/busybox $(_with_libraries "$_qemu" | sed 's/^/@/') "${_qemu_data[@]/#/@}" | cut -c 1-16)
+		@/bin/busybox "${qemu[@]/#/@}" "${_qemu_data[@]/#/@}" | cut -c 1-16)
 	[[ ! -e $ROOTFS_DIR ]] || return 0
 	run rootfs publish "$ROOTFS_DIR" _build_rootfs "$kernel"
 }

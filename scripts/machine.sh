@@ -4,6 +4,8 @@
 # One run of L1 on an emulated machine.  Needs lib.sh and artefacts.sh.
 #
 #   machine_names			the machines, one a line
+#   machine_check MACHINE		dies unless there is such a machine
+#   machine_trees			brings build/linux and build/bochs up to date
 #   machine_artefacts [base]		builds whatever is missing; "base" takes the unpatched kernel
 #   machine_run MACHINE [OPTION...]	boots L1, waits until it powers off
 #	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
@@ -13,23 +15,37 @@
 #	--append TEXT		more for L1's kernel command line
 #	--marks FILE		where the emulator's marks go
 #	--timeout SECONDS	of real time
+#	--qemu-tcg		QEMU's own emulation instead of Bochs: fast, AMD, no PMU
 #	--echo			show L1's console
 #   The result is L1's exit status, or what scripts/run-l1.py says.
 
+# shellcheck disable=SC2034 # for the callers
+default_machine=sapphire-rapids
+# Clock ticks per second of the emulated machine; an instruction takes one. Lower: more timer
+# interrupts per instruction. About what the emulator reaches in real time.
 _ips=100000000
 _memory=1024
 _initrd_at=0x10000000
 
 machine_names() { (cd "$VPMU_ROOT/rig/machines" && ls); }
 
+machine_check()
+{
+	[[ $1 =~ ^[a-z0-9-]+$ && -f $VPMU_ROOT/rig/machines/$1 ]] ||
+		die "no machine '$1'" "choose one of: $(machine_names | tr '\n' ' ')"
+}
+
+machine_trees()
+{
+	[[ -n ${LINUX_TREE-} ]] || "$VPMU_ROOT/scripts/tree"
+	[[ -n ${BOCHS_TREE-} ]] || "$VPMU_ROOT/scripts/tree" --bochs
+}
+
 # machine_get MACHINE KEY: one setting of the machine's file
 machine_get()
 {
-	local file=$VPMU_ROOT/rig/machines/$1
-
-	[[ $1 =~ ^[a-z0-9-]+$ && -f $file ]] ||
-		die "no machine '$1'" "choose one of: $(machine_names | tr '\n' ' ')"
-	sed -n "s/^$2=//p" "$file"
+	machine_check "$1"
+	sed -n "s/^$2=//p" "$VPMU_ROOT/rig/machines/$1"
 }
 
 machine_artefacts()
@@ -58,8 +74,8 @@ _boot_iso()
 
 machine_run()
 {
-	local machine=$1 name=$1 script='' cpus=1 skid=0 append='' marks='' timeout=0 env=() args=()
-	local dir model vendor perfmon L1_CMDLINE KVM_INTEL_ARGS L2_CPU
+	local machine=$1 name=$1 script='' cpus=1 skid=0 append='' marks='' timeout=0 tcg=0 env=() args=()
+	local dir model vendor perfmon cmdline L1_CMDLINE KVM_INTEL_ARGS L2_CPU
 
 	shift
 	while (($#)); do
@@ -73,6 +89,7 @@ machine_run()
 		--marks) marks=$2; shift ;;
 		--timeout) timeout=$2; shift ;;
 		--echo) args+=(--echo) ;;
+		--qemu-tcg) tcg=1 ;;
 		*) die "machine_run: $1?" ;;
 		esac
 		shift
@@ -86,6 +103,9 @@ machine_run()
 	L1_CMDLINE='' KVM_INTEL_ARGS='' L2_CPU=''
 	# shellcheck source=/dev/null
 	. "$VPMU_ROOT/rig/workarounds"
+	if ((tcg)); then
+		vendor=amd perfmon=none L1_CMDLINE=''
+	fi
 
 	dir=$VPMU_BUILD/run/$name
 	rm -rf "$dir"
@@ -106,8 +126,14 @@ machine_run()
 		cat "$ROOTFS_DIR/initrd.cpio"
 		_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 -
 	} >"$dir/initrd.cpio"
-	_boot_iso "$dir/boot.iso" "console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check \
-initrdmem=$_initrd_at,$(stat -c %s "$dir/initrd.cpio") $L1_CMDLINE$append"
+	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check $L1_CMDLINE$append"
+	if ((tcg)); then
+		cmd qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35,accel=tcg \
+			-cpu EPYC-v3,+svm,+npt -smp "$cpus" -m $_memory -kernel "$KERNEL_DIR/bzImage" \
+			-initrd "$dir/initrd.cpio" -append "$cmdline" -serial mon:stdio
+		return
+	fi
+	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=$_initrd_at,$(stat -c %s "$dir/initrd.cpio")"
 	cat >"$dir/bochsrc" <<-END
 		display_library: nogui
 		plugin_ctrl: unmapped=1, biosdev=1, speaker=0, parallel=0, extfpuirq=0
@@ -126,7 +152,7 @@ initrdmem=$_initrd_at,$(stat -c %s "$dir/initrd.cpio") $L1_CMDLINE$append"
 		info: action=ignore
 		debug: action=ignore
 	END
-	if [[ $perfmon != none && -z ${STOCK-} ]]; then
+	if [[ $perfmon != none ]]; then
 		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" >>"$dir/bochsrc"
 	elif [[ $skid != 0 ]]; then
 		die "machine $machine has no PMU: no --skid"

@@ -10,6 +10,7 @@ Example: run-l1.py --bochs ./bochs --rc bochsrc --console console.log --echo --t
 """
 
 import argparse
+import ctypes
 import fcntl
 import os
 import pty
@@ -36,6 +37,12 @@ def arguments():
     return parser.parse_args()
 
 
+def die_with_parent():
+    """The emulator must not outlive this script, however it ends."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def write_all(fd, data):
     while data:
         data = data[os.write(fd, data):]
@@ -52,7 +59,7 @@ def start(args, console, inherited):
         f.write(text.replace("@CONSOLE@", console))
     with open(args.rc + ".out", "wb") as out:
         return subprocess.Popen([args.bochs, "-q", "-f", actual], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                pass_fds=inherited, start_new_session=True)
+                                pass_fds=inherited, start_new_session=True, preexec_fn=die_with_parent)
 
 
 def end(child):
