@@ -79,8 +79,8 @@ apt_lists()
 	lock apt
 	_apt_config
 	if [[ ! -e $_apt_dir/stamp ]]; then
-		hint "is there a network, does $_apt_mirror answer? Without: LINUX_SRC=<tree or tarball>; ./vpmu setup --help"
-		run apt-update _apt_update
+		try apt-update _apt_update || die "cannot fetch the package lists of $_apt_mirror (log: $VPMU_LOG/apt-update.log)" \
+			"without a network: see ./vpmu setup --help for what to put where by hand"
 		touch "$_apt_dir/stamp"
 	fi
 	unlock apt

@@ -93,8 +93,9 @@ base_linux_version()
 		dir=$(mktemp -d "$VPMU_CACHE/download.XXXXXX")
 		on_exit rm -rf -- "$dir"
 		info "[$(elapsed)]   downloading $BASE_NAME (150 MB)"
-		hint "fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree or tarball>"
-		run "download-$LINUX_PACKAGE" apt_package "$LINUX_PACKAGE" "$ver" "$dir"
+		try "download-$LINUX_PACKAGE" apt_package "$LINUX_PACKAGE" "$ver" "$dir" ||
+			die "cannot download $BASE_NAME (log: $VPMU_LOG/download-$LINUX_PACKAGE.log)" \
+				"fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree or tarball>"
 		info "[$(elapsed)]   unpacking $BASE_NAME"
 		run "unpack-$LINUX_PACKAGE" _import_tar linux "$dir"/*.deb "$sum"
 		rm -rf -- "$dir"
@@ -145,7 +146,8 @@ _import_git()
 	local src=$1 ref=$2 tree
 
 	tree=$(git -c safe.directory='*' -C "$src" rev-parse 'HEAD^{tree}')
-	printf '%s\n' "$tree" | git -c safe.directory='*' -C "$src" pack-objects -q --revs --stdout |
+	printf '%s\n' "$tree" | git -c safe.directory='*' -c pack.window=0 -c core.compression=1 \
+		-C "$src" pack-objects -q --revs --stdout |
 		_store_git linux index-pack --stdin
 	_base_commit linux "$tree" "Linux $(_linux_release "$tree" "$src")" "$ref"
 }
@@ -226,8 +228,8 @@ _base_bochs()
 			dir=$(mktemp -d "$VPMU_CACHE/download.XXXXXX")
 			on_exit rm -rf -- "$dir"
 			info "[$(elapsed)]   downloading $BASE_NAME (4 MB)"
-			hint "$manual"
-			run download-bochs _bochs_download "$dir"
+			try download-bochs _bochs_download "$dir" ||
+				die "cannot download $BASE_NAME (log: $VPMU_LOG/download-bochs.log)" "$manual"
 			mv -T -- "$dir/$BOCHS_TAR" "$file"
 		fi
 		sum=$(sha256sum "$file" | cut -d ' ' -f 1)

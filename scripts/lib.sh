@@ -31,6 +31,7 @@
 #   run NAME CMD...      runs CMD (program or function), output into $VPMU_LOG/NAME.log. A life sign with the last
 #                        line of the log every 30 s (every second on a terminal). When CMD fails: the last lines, the
 #                        log's name, the hint; exit 1. Not to be called from a condition (`if run`, `run ||`).
+#   try NAME CMD...      the same, but returns CMD's exit status without a word. In a condition, errexit is off in CMD.
 #   cmd CMD...           runs CMD with its output as it is; shows it after -v
 #   as_root CMD...       the same as root: directly, else through sudo
 #
@@ -203,12 +204,12 @@ _vpmu_pulse()
 	done
 }
 
-run()
+# Runs CMD with a log and life signs; its exit status is the result.
+try()
 {
-	local name=$1 log hint=$_vpmu_hint rc pulse errexit=+e
+	local name=$1 log rc pulse errexit=+e
 
 	shift
-	_vpmu_hint=
 	log=$VPMU_LOG/$name.log
 	mkdir -p "$(dirname "$log")"
 	show_cmd "$@"
@@ -228,10 +229,23 @@ run()
 	set "$errexit"
 	[[ ! -t 2 ]] || printf '\r\033[K' >&2
 	_vpmu_failed=
+	return "$rc"
+}
+
+run()
+{
+	local name=$1 hint=$_vpmu_hint rc=0
+
+	_vpmu_hint=
+	set +e
+	try "$@"
+	rc=$?
+	set -e
+	_vpmu_failed=
 	if ((rc)); then
 		info "[$(elapsed)] failed (exit status $rc): $name; the last lines:"
-		tail -n 20 "$log" | sed 's/^/    | /' >&2
-		info "  whole log: $log"
+		tail -n 20 "$VPMU_LOG/$name.log" | sed 's/^/    | /' >&2
+		info "  whole log: $VPMU_LOG/$name.log"
 		[[ -z $hint ]] || info "  next: $hint"
 		exit 1
 	fi
