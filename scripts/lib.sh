@@ -46,6 +46,7 @@
 #   unlock NAME
 #   need PROGRAM...      dies naming ./vpmu setup if one is missing
 #   tree_dir linux|bochs the work tree: build/linux or build/bochs
+#   show_new_files TREE  lets git see new files in a work tree of Debian's source, whose .gitignore hides them all
 #   tree_key linux|bochs git's hash of the content of the work tree's commit (a content key for whatever is built from it)
 #
 # Cleaning up:
@@ -350,8 +351,16 @@ tree_dir()
 	esac
 }
 
+show_new_files()
+{
+	grep -q -x '/\*' "$1/.gitignore" 2>/dev/null || return 0
+	git -C "$1" update-index --assume-unchanged .gitignore
+	sed -i -e '/^\/\*$/d' -e '/^!\/debian\/$/d' "$1/.gitignore"
+}
+
 tree_key()
 {
+	[[ ! -e $(tree_dir "$1")/.git/vpmu-updating ]] || die "$(tree_dir "$1") is half built" "./vpmu tree"
 	git -C "$(tree_dir "$1")" rev-parse 'HEAD^{tree}' 2>/dev/null ||
 		die "$(tree_dir "$1") is not built" "./vpmu tree$([[ $1 == linux ]] || echo " --$1")"
 }
