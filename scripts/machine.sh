@@ -24,8 +24,8 @@ default_machine=sapphire-rapids
 # Clock ticks per second of the emulated machine; an instruction takes one. Lower: more timer
 # interrupts per instruction. About what the emulator reaches in real time.
 _ips=100000000
+# MiB of memory; the initramfs stands above it.
 _memory=1024
-_initrd_at=0x10000000
 
 machine_names() { (cd "$VPMU_ROOT/rig/machines" && ls); }
 
@@ -75,7 +75,7 @@ _boot_iso()
 machine_run()
 {
 	local machine=$1 name=$1 script='' cpus=1 skid=0 append='' marks='' timeout=0 tcg=0 env=() args=()
-	local dir model vendor perfmon cmdline L1_CMDLINE KVM_INTEL_ARGS L2_CPU
+	local dir size extra model vendor perfmon cmdline L1_CMDLINE KVM_INTEL_ARGS L2_CPU
 
 	shift
 	while (($#)); do
@@ -133,14 +133,17 @@ machine_run()
 			-initrd "$dir/initrd.cpio" -append "$cmdline" -serial mon:stdio
 		return
 	fi
-	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=$_initrd_at,$(stat -c %s "$dir/initrd.cpio")"
+	# Not memory that Linux may use otherwise: an initrd that no boot loader told of is not reserved.
+	size=$(stat -c %s "$dir/initrd.cpio")
+	extra=$((size / 1048576 + 1))
+	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${_memory}M,$size memmap=${extra}M\$${_memory}M"
 	cat >"$dir/bochsrc" <<-END
 		display_library: nogui
 		plugin_ctrl: unmapped=1, biosdev=1, speaker=0, parallel=0, extfpuirq=0
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
-		memory: guest=$_memory, host=$_memory
-		optramimage1: file=$dir/initrd.cpio, address=$_initrd_at
+		memory: guest=$((_memory + extra)), host=$((_memory + extra))
+		optramimage1: file=$dir/initrd.cpio, address=$(printf 0x%x $((_memory << 20)))
 		cpu: model=$model, count=$cpus, ips=$_ips, reset_on_triple_fault=0
 		clock: sync=none, time0=946684800
 		boot: cdrom
