@@ -299,7 +299,8 @@ static void check_bits(struct kunit *test, const char *name, u32 msr, u64 accept
 			wr(msr, before);
 		local_irq_restore(flags);
 		if (accept & bits) {
-			KUNIT_EXPECT_EQ_MSG(test, err, 0, "%s (%#x) bit %d is valid", name, msr, bit);
+			KUNIT_EXPECT_EQ_MSG(test, err, 0, "%s (%#x) bit %d is valid",
+					    name, msr, bit);
 			if (sticky)
 				KUNIT_EXPECT_EQ_MSG(test, after, bits, "%s (%#x) bit %d reads back",
 						    name, msr, bit);
@@ -334,7 +335,8 @@ static void reserved_bits(struct kunit *test)
 	if (!(cap & RIG_PERF_CAP_BASELINE))
 		refuse |= BIT_ULL(34);
 	for (i = 0; i < m->gp; i++)
-		check_bits(test, "PERFEVTSEL", MSR_ARCH_PERFMON_EVENTSEL0 + i, accept, refuse, true);
+		check_bits(test, "PERFEVTSEL", MSR_ARCH_PERFMON_EVENTSEL0 + i, accept, refuse,
+			   true);
 
 	accept = 0;
 	refuse = ~0ULL;
@@ -499,7 +501,8 @@ static void rdpmc_types(struct kunit *test)
 		KUNIT_EXPECT_FALSE_MSG(test, rig_rdpmc_safe(i, &val), "RDPMC GP %d", i);
 	for (i = 0; i < m->fixed; i++) {
 		wr(MSR_CORE_PERF_FIXED_CTR0 + i, 0x876543210000 + i);
-		KUNIT_EXPECT_TRUE_MSG(test, rig_rdpmc_safe(0x40000000 + i, &val), "RDPMC fixed %d", i);
+		KUNIT_EXPECT_TRUE_MSG(test, rig_rdpmc_safe(0x40000000 + i, &val),
+				      "RDPMC fixed %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, val, 0x876543210000 + i, "RDPMC fixed %d", i);
 	}
 	for (i = m->fixed; i < 8; i++)
@@ -610,7 +613,8 @@ static void every_counter_counts(struct kunit *test)
 		s.sel[i] = RIG_SEL(RIG_EVENT_INSN);
 		measure_delta(&s, rig_seq_nop100, 0, &c);
 		for (j = 0; j < m->gp; j++)
-			KUNIT_EXPECT_EQ_MSG(test, c.pmc[j], i == j ? 100 : 0, "GP %d, on is %d", j, i);
+			KUNIT_EXPECT_EQ_MSG(test, c.pmc[j], i == j ? 100 : 0, "GP %d, on is %d",
+					    j, i);
 		for (j = 0; j < m->fixed; j++)
 			KUNIT_EXPECT_EQ_MSG(test, c.fixed[j], 0, "fixed %d, on is GP %d", j, i);
 	}
@@ -637,7 +641,8 @@ static void gating(struct kunit *test)
 	} v[] = {
 		{ "all on", insn | both | RIG_SEL_EN, 3, BIT_ULL(32) | 1, true },
 		{ "OS only", insn | RIG_SEL_OS | RIG_SEL_EN, RIG_FIXED_OS, BIT_ULL(32) | 1, true },
-		{ "USR only", insn | RIG_SEL_USR | RIG_SEL_EN, RIG_FIXED_USR, BIT_ULL(32) | 1, false },
+		{ "USR only", insn | RIG_SEL_USR | RIG_SEL_EN, RIG_FIXED_USR, BIT_ULL(32) | 1,
+		  false },
 		{ "no privilege", insn | RIG_SEL_EN, 0, BIT_ULL(32) | 1, false },
 		{ "EN clear", insn | both, 0, BIT_ULL(32) | 1, false },
 		{ "GLOBAL_CTRL clear", insn | both | RIG_SEL_EN, 3, 0, false },
@@ -983,7 +988,8 @@ static void pmi_place(struct kunit *test)
 		/* counted when the sled starts */
 		before = (rig_sled_count + counts[i] + 4) & rig_width_mask(m);
 		KUNIT_EXPECT_EQ_MSG(test, c.pmi_rip - (unsigned long)rig_sled_start,
-				    counts[i] - before + skid, "overflow after %d instructions, %llu of them before the sled",
+				    counts[i] - before + skid,
+				    "overflow after %d instructions, %llu before the sled",
 				    counts[i], before);
 	}
 }
@@ -1152,7 +1158,8 @@ static int rig_pmu_init(struct kunit *test)
 	host.fixed_ctrl = rd(MSR_CORE_PERF_FIXED_CTR_CTRL);
 	for (i = 0; i < m->gp; i++) {
 		host.sel[i] = rd(MSR_ARCH_PERFMON_EVENTSEL0 + i);
-		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN, "counter %d is in use; nmi_watchdog=0?", i);
+		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN,
+				       "counter %d is in use; nmi_watchdog=0?", i);
 	}
 	KUNIT_ASSERT_EQ_MSG(test, host.fixed_ctrl, 0, "fixed counters are in use; nmi_watchdog=0?");
 	host.debugctl = rd(MSR_IA32_DEBUGCTLMSR);

@@ -32,6 +32,12 @@ static uint skid;
 module_param(skid, uint, 0444);
 MODULE_PARM_DESC(skid, "instructions from an overflow to its interrupt");
 
+/* For checks of the emulator's own statistics. */
+static int enter_set(const char *val, const struct kernel_param *kp);
+static const struct kernel_param_ops enter_ops = { .set = enter_set };
+module_param_cb(enter, &enter_ops, NULL, 0200);
+MODULE_PARM_DESC(enter, "write n: enter a guest n times that executes ten instructions and CPUID");
+
 #define VECTOR_FIXED	0xf1
 
 #define PIN_EXT_INTR	BIT(0)
@@ -645,7 +651,8 @@ static void reserved_global_ctrl_fails(struct kunit *test)
 			continue;
 		}
 		enter_plain(&g, &o);
-		EXPECT_EXIT(test, &o, EXIT_REASON_INVALID_STATE | EXIT_FAILED, "guest's bit %d", bit);
+		EXPECT_EXIT(test, &o, EXIT_REASON_INVALID_STATE | EXIT_FAILED, "guest's bit %d",
+			    bit);
 		KUNIT_EXPECT_EQ_MSG(test, o.global, 2, "a failed entry loads the host's state");
 		enter_plain(&h, &o);
 		KUNIT_EXPECT_EQ_MSG(test, o.fail, 2, "host's bit %d", bit);
@@ -816,6 +823,9 @@ static void guest_reads_its_counter(struct kunit *test)
 
 /* ---- the interrupt ---- */
 
+/* The guest's 1000 instructions must do for the overflow and the skid after it. */
+#define SKID_MAX 400
+
 static const struct guest pmi_guest = {
 	.code = rig_guest_nop1000, .proc = PROC_MSR_BITMAP,
 	.entry = ENTRY_LOAD_GLOBAL, .guest_global = 1, .exit = EXIT_LOAD_GLOBAL,
@@ -827,11 +837,15 @@ static void pmi_nmi_exits(struct kunit *test)
 	struct guest g = pmi_guest;
 	struct outcome o;
 
+	if (skid > SKID_MAX)
+		kunit_skip(test, "a skid of more than %u", SKID_MAX);
+
 	g.pin = PIN_NMI;
 	lvtpc = APIC_DM_NMI;
 	enter_counting(&g, -500, RIG_SEL_INT, &o);
 	EXPECT_EXIT(test, &o, EXIT_REASON_EXCEPTION_NMI, "NMI exiting");
-	KUNIT_EXPECT_EQ(test, o.intr_info, INTR_TYPE_NMI_INTR | INTR_INFO_VALID_MASK | X86_TRAP_NMI);
+	KUNIT_EXPECT_EQ(test, o.intr_info,
+			INTR_TYPE_NMI_INTR | INTR_INFO_VALID_MASK | X86_TRAP_NMI);
 	KUNIT_EXPECT_EQ_MSG(test, o.rip, 500 + skid, "one byte each");
 	KUNIT_EXPECT_EQ(test, o.pmc[0], skid);
 	KUNIT_EXPECT_EQ(test, o.status & 1, 1);
@@ -845,6 +859,9 @@ static void pmi_nmi_in_guest(struct kunit *test)
 {
 	struct guest g = pmi_guest;
 	struct outcome o;
+
+	if (skid > SKID_MAX)
+		kunit_skip(test, "a skid of more than %u", SKID_MAX);
 
 	lvtpc = APIC_DM_NMI;
 	enter_counting(&g, -500, RIG_SEL_INT, &o);
@@ -861,6 +878,9 @@ static void pmi_fixed_exits(struct kunit *test)
 	struct guest g = pmi_guest;
 	struct outcome o;
 
+	if (skid > SKID_MAX)
+		kunit_skip(test, "a skid of more than %u", SKID_MAX);
+
 	g.pin = PIN_EXT_INTR;
 	lvtpc = APIC_DM_FIXED | VECTOR_FIXED;
 	enter_counting(&g, -500, RIG_SEL_INT, &o);
@@ -873,7 +893,8 @@ static void pmi_fixed_exits(struct kunit *test)
 	g.exit |= EXIT_ACK;
 	enter_counting(&g, -500, RIG_SEL_INT, &o);
 	EXPECT_EXIT(test, &o, EXIT_REASON_EXTERNAL_INTERRUPT, "acknowledged");
-	KUNIT_EXPECT_EQ(test, o.intr_info, INTR_TYPE_EXT_INTR | INTR_INFO_VALID_MASK | VECTOR_FIXED);
+	KUNIT_EXPECT_EQ(test, o.intr_info,
+			INTR_TYPE_EXT_INTR | INTR_INFO_VALID_MASK | VECTOR_FIXED);
 	KUNIT_EXPECT_FALSE(test, o.pending);
 	KUNIT_EXPECT_EQ(test, o.host_irqs, 0);
 }
@@ -883,6 +904,9 @@ static void pmi_fixed_waits(struct kunit *test)
 {
 	struct guest g = pmi_guest;
 	struct outcome o;
+
+	if (skid > SKID_MAX)
+		kunit_skip(test, "a skid of more than %u", SKID_MAX);
 
 	lvtpc = APIC_DM_FIXED | VECTOR_FIXED;
 	enter_counting(&g, -500, RIG_SEL_INT, &o);
@@ -932,6 +956,64 @@ static int pin(void)
 	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
 }
 
+static void rig_vmx_suite_exit(struct kunit_suite *suite)
+{
+	free_page((unsigned long)page.vmxon);
+	free_page((unsigned long)page.vmcs);
+	free_page((unsigned long)page.bitmap);
+	free_page((unsigned long)page.entry_load);
+	free_page((unsigned long)page.exit_store);
+	free_page((unsigned long)page.exit_load);
+}
+
+static int rig_vmx_suite_init(struct kunit_suite *suite)
+{
+	page.vmxon = (void *)get_zeroed_page(GFP_KERNEL);
+	page.vmcs = (void *)get_zeroed_page(GFP_KERNEL);
+	page.bitmap = (void *)get_zeroed_page(GFP_KERNEL);
+	page.entry_load = (void *)get_zeroed_page(GFP_KERNEL);
+	page.exit_store = (void *)get_zeroed_page(GFP_KERNEL);
+	page.exit_load = (void *)get_zeroed_page(GFP_KERNEL);
+	if (page.vmxon && page.vmcs && page.bitmap && page.entry_load && page.exit_store &&
+	    page.exit_load)
+		return 0;
+	return -ENOMEM;
+}
+
+static void fill_idts(void)
+{
+	rig_idt_copy(&host_idt);
+	rig_idt_set(&host_idt, X86_TRAP_NMI, rig_host_irq);
+	rig_idt_set(&host_idt, VECTOR_FIXED, rig_host_irq);
+	rig_idt_copy(&guest_idt);
+	rig_idt_set(&guest_idt, X86_TRAP_NMI, rig_guest_irq);
+	rig_idt_set(&guest_idt, VECTOR_FIXED, rig_guest_irq);
+}
+
+static int enter_set(const char *val, const struct kernel_param *kp)
+{
+	const struct guest g = { .code = rig_guest_cpuid, .proc = PROC_MSR_BITMAP };
+	struct outcome o;
+	unsigned int n;
+	int err = kstrtouint(val, 10, &n);
+
+	if (err)
+		return err;
+	m = rig_find_machine(machine);
+	if (IS_ERR_OR_NULL(m))
+		return -ENODEV;
+	if (__read_cr4() & X86_CR4_VMXE)
+		return -EBUSY;
+	err = rig_vmx_suite_init(NULL);
+	for (fill_idts(); !err && n; n--) {
+		enter_plain(&g, &o);
+		if (o.fail || o.reason != EXIT_REASON_CPUID)
+			err = -EIO;
+	}
+	rig_vmx_suite_exit(NULL);
+	return err;
+}
+
 static int rig_vmx_init(struct kunit *test)
 {
 	u64 feat;
@@ -967,12 +1049,7 @@ static int rig_vmx_init(struct kunit *test)
 	pmu_quiesce();
 	intercept(0, false, false);
 
-	rig_idt_copy(&host_idt);
-	rig_idt_set(&host_idt, X86_TRAP_NMI, rig_host_irq);
-	rig_idt_set(&host_idt, VECTOR_FIXED, rig_host_irq);
-	rig_idt_copy(&guest_idt);
-	rig_idt_set(&guest_idt, X86_TRAP_NMI, rig_guest_irq);
-	rig_idt_set(&guest_idt, VECTOR_FIXED, rig_guest_irq);
+	fill_idts();
 	return 0;
 }
 
@@ -989,30 +1066,6 @@ static void rig_vmx_exit(struct kunit *test)
 	wr(MSR_CORE_PERF_GLOBAL_CTRL, host.global_ctrl);
 	rig_apic_write(APIC_LVTPC, host.lvtpc);
 	host.valid = false;
-}
-
-static void rig_vmx_suite_exit(struct kunit_suite *suite)
-{
-	free_page((unsigned long)page.vmxon);
-	free_page((unsigned long)page.vmcs);
-	free_page((unsigned long)page.bitmap);
-	free_page((unsigned long)page.entry_load);
-	free_page((unsigned long)page.exit_store);
-	free_page((unsigned long)page.exit_load);
-}
-
-static int rig_vmx_suite_init(struct kunit_suite *suite)
-{
-	page.vmxon = (void *)get_zeroed_page(GFP_KERNEL);
-	page.vmcs = (void *)get_zeroed_page(GFP_KERNEL);
-	page.bitmap = (void *)get_zeroed_page(GFP_KERNEL);
-	page.entry_load = (void *)get_zeroed_page(GFP_KERNEL);
-	page.exit_store = (void *)get_zeroed_page(GFP_KERNEL);
-	page.exit_load = (void *)get_zeroed_page(GFP_KERNEL);
-	if (page.vmxon && page.vmcs && page.bitmap && page.entry_load && page.exit_store &&
-	    page.exit_load)
-		return 0;
-	return -ENOMEM;
 }
 
 static struct kunit_case rig_vmx_cases[] = {
