@@ -500,6 +500,10 @@ static void rdpmc_exiting(struct kunit *test)
 	enter_plain(&g, &o);
 	EXPECT_EXIT(test, &o, EXIT_REASON_EXCEPTION_NMI, "RDPMC %u", m->gp);
 	KUNIT_EXPECT_EQ(test, o.intr_info & 0xff, X86_TRAP_GP);
+	/* Only faults for privilege have priority over the exit. */
+	g.proc |= PROC_RDPMC;
+	enter_plain(&g, &o);
+	EXPECT_EXIT(test, &o, EXIT_REASON_RDPMC, "RDPMC %u, intercepted", m->gp);
 }
 
 /* ---- MSR bitmaps ---- */
