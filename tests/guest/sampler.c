@@ -39,7 +39,7 @@ static void ask_host(long long numbers[NUMBERS])
 {
 	char line[256];
 
-	printf("vpmu: call\n");
+	printf("vpmu: call stats\n");
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin) || sscanf(line, "%lld %lld", &numbers[0], &numbers[1]) != NUMBERS) {
 		fprintf(stderr, "sampler: the host does not answer\n");
