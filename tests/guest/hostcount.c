@@ -5,9 +5,11 @@
  *
  *	USER KERNEL ENABLED RUNNING
  *
- * into FILE: instructions, and the kernel event's times in ns.
+ * into FILE: instructions, and the kernel event's times in ns. Sets the emulator's mark 1 where it
+ * begins to count and mark 2 where it ends, so that check_marks.py can compare.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,6 +19,8 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define MARK_PORT	0x510
 
 struct reading {
 	uint64_t count;
@@ -45,6 +49,14 @@ static int event(int user)
 	return fd;
 }
 
+static void mark(int port, unsigned char id)
+{
+	if (pwrite(port, &id, 1, MARK_PORT) != 1) {
+		perror("hostcount: /dev/port");
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct reading user, kernel;
@@ -52,7 +64,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int fds[2];
 	FILE *f;
-	int sig;
+	int port, sig;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: hostcount FILE\n");
@@ -62,6 +74,7 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 
+	port = open("/dev/port", O_WRONLY);
 	fds[0] = event(1);
 	fds[1] = event(0);
 	f = fopen(argv[1], "w");
@@ -69,11 +82,13 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 1;
 	}
+	mark(port, 1);
 	ioctl(fds[0], PERF_EVENT_IOC_ENABLE, 0);
 	ioctl(fds[1], PERF_EVENT_IOC_ENABLE, 0);
 	sigwait(&set, &sig);
 	ioctl(fds[1], PERF_EVENT_IOC_DISABLE, 0);
 	ioctl(fds[0], PERF_EVENT_IOC_DISABLE, 0);
+	mark(port, 2);
 
 	if (read(fds[0], &user, sizeof(user)) != sizeof(user) || read(fds[1], &kernel, sizeof(kernel)) != sizeof(kernel)) {
 		perror("hostcount: reading the events");
