@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Interrupts of counters that a guest owns
+ *
+ * The host's PMI is an NMI. An NMI does not tell where it comes from, so the
+ * PMI of a guest can't be one as well: raised right before a VM-exit it would
+ * be taken for one of the host, and any other NMI for one of the guest. While a
+ * guest owns the PMU, LVTPC therefore delivers PERF_GUEST_PMI_VECTOR. Guests
+ * run with interrupts off in the host, so such a PMI causes a VM-exit, or waits
+ * until the hypervisor turns interrupts on; in either case it comes from the
+ * guest that is, or last was, loaded on this CPU.
+ */
+
+#include <linux/export.h>
+#include <linux/lockdep.h>
+#include <linux/percpu.h>
+#include <linux/perf_event.h>
+
+#include <asm/apic.h>
+#include <asm/hardirq.h>
+#include <asm/idtentry.h>
+#include <asm/irq_vectors.h>
+
+#include "perf_event.h"
+
+/*
+ * Set while LVTPC, and what it reports, is none of the host's business. This is
+ * not perf core's notion of who owns the PMU, which changes before and after.
+ */
+DEFINE_PER_CPU(bool, guest_lvtpc_loaded);
+
+/**
+ * perf_load_guest_lvtpc - deliver PMIs of this CPU to the hypervisor
+ * @guest_lvtpc: LVTPC of the guest's local APIC, of which the mask bit is used:
+ *	hardware sets it with each PMI on Intel CPUs, and the guest has no other
+ *	means than that bit to get the next one
+ *
+ * From here to perf_put_guest_lvtpc() NMIs leave the PMU and LVTPC alone: the
+ * host's handler would enable all counters, acknowledge overflows of the guest,
+ * and turn LVTPC into an NMI again. That must hold before anything of the guest
+ * is in the PMU, so the order is: perf_guest_enter(), then this function, then
+ * GLOBAL_CTRL = 0 and the guest's state.
+ *
+ * A PMI of the host that is still on its way at this point finds no handler. It
+ * would have to be late by all that perf_guest_enter() does.
+ *
+ * Context: Interrupts off, and kept off until perf_put_guest_lvtpc().
+ */
+void perf_load_guest_lvtpc(u32 guest_lvtpc)
+{
+	lockdep_assert_irqs_disabled();
+
+	WARN_ON_ONCE(__this_cpu_read(guest_lvtpc_loaded));
+	__this_cpu_write(guest_lvtpc_loaded, true);
+
+	/* An NMI from here on must not see LVTPC as the host's. */
+	barrier();
+
+	apic_write(APIC_LVTPC, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
+			       (guest_lvtpc & APIC_LVT_MASKED));
+}
+EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
+
+/**
+ * perf_put_guest_lvtpc - deliver PMIs of this CPU to the host again
+ *
+ * All counters must be stopped and their overflows acknowledged or saved. The
+ * order is: take the guest's state out of the PMU, then this function, then
+ * perf_guest_exit(). A PMI that the guest's counters have raised before is not
+ * lost, it comes in on the guest's vector as soon as interrupts are on.
+ *
+ * Context: Interrupts off since perf_load_guest_lvtpc().
+ */
+void perf_put_guest_lvtpc(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	apic_write(APIC_LVTPC, APIC_DM_NMI);
+
+	/* See perf_load_guest_lvtpc(). */
+	barrier();
+
+	WARN_ON_ONCE(!__this_cpu_read(guest_lvtpc_loaded));
+	__this_cpu_write(guest_lvtpc_loaded, false);
+}
+EXPORT_SYMBOL_GPL(perf_put_guest_lvtpc);
+
+/*
+ * Handler for PERF_GUEST_PMI_VECTOR.
+ */
+DEFINE_IDTENTRY_SYSVEC(sysvec_perf_guest_pmi)
+{
+	apic_eoi();
+	inc_irq_stat(perf_guest_pmis);
+	perf_guest_handle_passthrough_pmi();
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guests that own the PMU while they run
+ *
+ * A vCPU takes the PMU of its CPU over from perf right before it enters the
+ * guest, and hands it back right after the guest has exited to something that
+ * is not handled in the exit fastpath.  IRQs are off all the while:
+ *
+ *   load: perf_guest_enter()		host events are out of the PMU
+ *	   perf_load_guest_lvtpc()	overflows interrupt on the guest's behalf
+ *	   ->passthrough_stop()		nothing counts while values change
+ *	   counters, selectors
+ *	   ->passthrough_load()		overflow status, fixed counters' control
+ *
+ *   put:  ->passthrough_put()		nothing counts
+ *	   counters, selectors
+ *	   perf_put_guest_lvtpc()	overflows are NMIs for perf
+ *	   perf_guest_exit()		host events are back
+ *
+ * Outside this window memory is authoritative: hardware holds nothing of the
+ * guest, reads and writes by user space or by the emulator need not touch it.
+ *
+ * Whoever hands the PMU over leaves it stopped or with no counter enabled, and
+ * doesn't care what else is in it.  KVM hands it back with all counters that it
+ * loaded, their selectors and the control of the fixed counters zeroed:
+ *
+ *  - perf enables all counters in GLOBAL_CTRL, and an enabled selector that is
+ *    not perf's would count;
+ *  - host user space may read counters by RDPMC;
+ *  - perf knows the control of the fixed counters to be 0 at this point and
+ *    leaves the MSR alone if that is the value it wants.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/perf_event.h>
+#include <linux/perf_guest.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+
+#include "irq.h"
+#include "lapic.h"
+#include "passthrough_pmu.h"
+#include "x86.h"
+
+/*
+ * The effective value of the vendor module's parameter.  It lives here, and the
+ * parameter lives there, so that loading a vendor module without the parameter
+ * doesn't inherit what was asked for when it was loaded last.
+ */
+bool __read_mostly enable_passthrough_pmu;
+EXPORT_SYMBOL_GPL(enable_passthrough_pmu);
+
+static struct kvm_passthrough_pmu_regs regs __read_mostly;
+static u64 host_gp_mask __read_mostly;
+static u64 host_fixed_mask __read_mostly;
+
+/**
+ * kvm_passthrough_pmu_setup - decide whether guests own the PMU while they run
+ * @wanted: the administrator asked for it
+ * @missing: what the vendor module finds missing on this host, or NULL
+ * @vendor_regs: the vendor's MSRs
+ *
+ * All or nothing: vCPUs with perf-based PMUs and vCPUs that own the PMU don't
+ * mix, since KVM could not say which capabilities it supports.
+ *
+ * Says in one line of the log what the host lacks, if it lacks something.
+ *
+ * Context: the vendor module's hardware setup, after kvm_init_pmu_capability()
+ *	    and before anything reads enable_passthrough_pmu.
+ *
+ * Return: true if vCPUs will own the PMU.
+ */
+bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
+			       const struct kvm_passthrough_pmu_regs *vendor_regs)
+{
+	enable_passthrough_pmu = false;
+
+	if (!wanted)
+		return false;
+
+	if (cpu_feature_enabled(X86_FEATURE_HYBRID_CPU))
+		missing = "a PMU that is the same on all CPUs";
+	else if (!kvm_host_pmu_cap.num_counters_gp)
+		missing = "a PMU that perf has a driver for";
+	else if (!enable_pmu)
+		missing = "the parameter enable_pmu=1";
+	else if (!missing && !kvm_host_pmu_cap.passthrough)
+		missing = "a PMU that perf is able to hand over";
+
+	if (missing) {
+		pr_warn("enable_passthrough_pmu: missing %s, using perf-based vPMUs\n",
+			missing);
+		return false;
+	}
+
+	regs = *vendor_regs;
+	host_gp_mask = GENMASK_ULL(kvm_host_pmu_cap.bit_width_gp - 1, 0);
+	host_fixed_mask = kvm_host_pmu_cap.num_counters_fixed ?
+			  GENMASK_ULL(kvm_host_pmu_cap.bit_width_fixed - 1, 0) : 0;
+	enable_passthrough_pmu = true;
+	return true;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_setup);
+
+/**
+ * kvm_passthrough_pmu_get_vm - keep the PMU free for a VM's vCPUs
+ * @kvm: the VM, about to get a vCPU
+ *
+ * Does nothing if the VM has no use for it, i.e. if user space turned its PMU
+ * off, or if it did so for an earlier vCPU already.  A VM without a local APIC in
+ * the kernel gets no PMU at all, as KVM could not deliver its interrupts.
+ *
+ * Context: kvm->lock held, may sleep.
+ *
+ * Return: 0, or -EBUSY if an event exists that counts guests.
+ */
+int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
+{
+	int r;
+
+	lockdep_assert_held(&kvm->lock);
+
+	if (!enable_passthrough_pmu || !kvm->arch.enable_pmu || kvm->arch.passthrough_pmu)
+		return 0;
+
+	if (!irqchip_in_kernel(kvm)) {
+		kvm->arch.enable_pmu = false;
+		return 0;
+	}
+
+	r = perf_get_passthrough_pmu();
+	if (r) {
+		pr_warn_ratelimited("cannot give the PMU to a VM (%d): turn off the NMI watchdog (sysctl kernel.nmi_watchdog=0) and end perf sessions that count guests\n",
+				    r);
+		return r;
+	}
+
+	kvm->arch.passthrough_pmu = true;
+	return 0;
+}
+
+/**
+ * kvm_passthrough_pmu_put_vm - the VM has no more use for the PMU
+ * @kvm: the VM, whose vCPUs are gone
+ *
+ * Counterpart of kvm_passthrough_pmu_get_vm(), whether or not that did anything.
+ *
+ * Context: destruction of the VM, nobody else has access to it.
+ */
+void kvm_passthrough_pmu_put_vm(struct kvm *kvm)
+{
+	if (kvm->arch.passthrough_pmu)
+		perf_put_passthrough_pmu();
+	kvm->arch.passthrough_pmu = false;
+}
+
+/*
+ * RDPMC is much cheaper than WRMSR, and with the counters of a guest that leaves
+ * them alone there is nothing to write.
+ *
+ * If a guest was told that its counters are narrower than they are, set the bits
+ * in between: the counter then overflows when the guest's would.
+ */
+static void load_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr, u64 host_mask)
+{
+	u64 value = pmc->counter | (host_mask & ~pmc_bitmask(pmc));
+	u64 now;
+
+	rdpmcl(rdpmc, now);
+	if (now != value)
+		wrmsrl(msr, value);
+}
+
+static void put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
+{
+	u64 now;
+
+	rdpmcl(rdpmc, now);
+	pmc->counter = now & pmc_bitmask(pmc);
+	if (now)
+		wrmsrl(msr, 0);
+}
+
+/**
+ * kvm_passthrough_pmu_load - hand the PMU of this CPU over to a vCPU
+ * @vcpu: the vCPU, about to run
+ *
+ * Does nothing for a vCPU that doesn't own the PMU while it runs.
+ *
+ * Context: IRQs off until after kvm_passthrough_pmu_put(); KVM_REQ_PMU has been
+ *	    handled.  Only NMIs can interrupt, and perf keeps those off the PMU.
+ */
+void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	struct kvm_pmc *pmc;
+	unsigned int i;
+
+	lockdep_assert_irqs_disabled();
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	perf_guest_enter();
+	perf_load_guest_lvtpc(kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC));
+
+	kvm_pmu_call(passthrough_stop)();
+
+	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
+		pmc = &pmu->gp_counters[i];
+		load_counter(pmc, i, regs.gp_counter + i * regs.gp_stride, host_gp_mask);
+		wrmsrl(regs.gp_selector + i * regs.gp_stride, pmc->eventsel_hw);
+	}
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
+		load_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
+			     regs.fixed_counter + i, host_fixed_mask);
+
+	kvm_pmu_call(passthrough_load)(vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_put - take the PMU of this CPU back from a vCPU
+ * @vcpu: the vCPU that kvm_passthrough_pmu_load() handed it over to
+ *
+ * Interrupts of the vCPU's counters that are pending in the local APIC are still
+ * to be taken, by kvm_passthrough_pmu_handle_pmi().
+ *
+ * Context: IRQs off ever since kvm_passthrough_pmu_load().
+ */
+void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	struct kvm_pmc *pmc;
+	unsigned int i;
+
+	lockdep_assert_irqs_disabled();
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	kvm_pmu_call(passthrough_put)(vcpu);
+
+	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
+		pmc = &pmu->gp_counters[i];
+		put_counter(pmc, i, regs.gp_counter + i * regs.gp_stride);
+		/* Selectors always exit, hence hold what was loaded. */
+		if (pmc->eventsel_hw)
+			wrmsrl(regs.gp_selector + i * regs.gp_stride, 0);
+	}
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
+		put_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
+			    regs.fixed_counter + i);
+
+	perf_put_guest_lvtpc();
+	perf_guest_exit();
+}
+
+/**
+ * kvm_passthrough_pmu_handle_pmi - a counter of the running vCPU overflowed
+ *
+ * The interrupt arrives where it was raised, but not always in time: it may take
+ * until after the exit, to when IRQs are enabled again.  Preemption is still off
+ * then, and the running vCPU is the one that owned the PMU.  The status of the
+ * overflow is in memory by now, what is left is to tell the guest.
+ *
+ * Context: interrupt, called by perf.
+ */
+void kvm_passthrough_pmu_handle_pmi(void)
+{
+	struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
+
+	if (WARN_ON_ONCE(!vcpu || !kvm_vcpu_has_passthrough_pmu(vcpu)))
+		return;
+
+	kvm_make_request(KVM_REQ_PMI, vcpu);
+}
+
+static bool counts_insns(struct kvm_pmc *pmc)
+{
+	return !((pmc->eventsel ^ kvm_pmu_eventsel.INSTRUCTIONS_RETIRED) &
+		 AMD64_RAW_EVENT_MASK_NB);
+}
+
+/**
+ * kvm_passthrough_pmu_reprogram - work out what hardware runs for a counter
+ * @pmc: counter whose selector or whose event filter may have changed
+ *
+ * Starts from what the guest wrote each time.  A counter that the event filter
+ * refuses is left in place, but doesn't count.
+ *
+ * Context: vCPU loaded, kvm->srcu held for reading, the vCPU doesn't own the PMU.
+ */
+void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	bool runs = check_pmu_event_filter(pmc);
+
+	if (pmc_is_gp(pmc)) {
+		pmc->eventsel_hw = (pmc->eventsel & ~regs.selector_clear) | regs.selector_set;
+		if (!runs)
+			pmc->eventsel_hw &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
+		runs = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_ENABLE;
+	} else {
+		u64 field = intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
+						    INTEL_FIXED_BITS_MASK);
+
+		pmu->fixed_ctr_ctrl_hw &= ~field;
+		if (runs)
+			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field;
+		runs = runs && pmc_speculative_in_use(pmc);
+	}
+
+	if (runs && counts_insns(pmc))
+		pmu->insn_counters_hw |= BIT_ULL(pmc->idx);
+	else
+		pmu->insn_counters_hw &= ~BIT_ULL(pmc->idx);
+}
+
+/**
+ * kvm_passthrough_pmu_count - count an event that KVM emulated
+ * @pmc: counter that would have counted the event
+ *
+ * Context: vCPU loaded, the vCPU doesn't own the PMU.
+ */
+void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	bool intr;
+
+	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
+	if (pmc->counter)
+		return;
+
+	pmu->global_status |= BIT_ULL(pmc->idx);
+
+	if (pmc_is_gp(pmc))
+		intr = pmc->eventsel & ARCH_PERFMON_EVENTSEL_INT;
+	else
+		intr = fixed_ctrl_field(pmu->fixed_ctr_ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
+		       INTEL_FIXED_0_ENABLE_PMI;
+
+	if (intr)
+		kvm_make_request(KVM_REQ_PMI, pmc->vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_policy - decide what a vCPU may touch without a VM-exit
+ * @vcpu: the vCPU, with its CPUID set
+ * @has_full_width: the guest has the full-width aliases of its counters
+ *
+ * Also makes sure that the vCPU has a local APIC in the kernel, which
+ * kvm_passthrough_pmu_load() relies on.
+ *
+ * Context: vCPU loaded, IRQs on.
+ *
+ * Return: see kvm_passthrough_policy().
+ */
+struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
+							 bool has_full_width)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	const struct kvm_passthrough_model host = {
+		.version	= kvm_host_pmu_cap.version,
+		.nr_gp		= kvm_host_pmu_cap.num_counters_gp,
+		.nr_fixed	= kvm_host_pmu_cap.num_counters_fixed,
+		.width_gp	= kvm_host_pmu_cap.bit_width_gp,
+		.width_fixed	= kvm_host_pmu_cap.bit_width_fixed,
+	};
+	const struct kvm_passthrough_model guest = {
+		.version	= pmu->version,
+		.nr_gp		= pmu->nr_arch_gp_counters,
+		.nr_fixed	= pmu->nr_arch_fixed_counters,
+		.width_gp	= fls64(pmu->counter_bitmask[KVM_PMC_GP]),
+		.width_fixed	= fls64(pmu->counter_bitmask[KVM_PMC_FIXED]),
+	};
+	const struct kvm_passthrough_switches switches = {
+		.owns_pmu	= kvm_vcpu_has_passthrough_pmu(vcpu) &&
+				  !KVM_BUG_ON(!lapic_in_kernel(vcpu), vcpu->kvm),
+		.rdpmc_backdoor	= enable_vmware_backdoor,
+		.has_full_width	= has_full_width,
+		.nr_legacy	= regs.nr_legacy,
+	};
+
+	return kvm_passthrough_policy(&host, &guest, &switches);
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_policy);

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a guest that owns the PMU may touch without a VM-exit.
+ *
+ * The rules are in one function without side effects, so that they can be read
+ * in one place and tested without a VM.
+ */
+#include <linux/bits.h>
+#include <linux/export.h>
+#include <linux/minmax.h>
+
+#include "passthrough_policy.h"
+
+static u32 counters(u8 nr)
+{
+	return nr ? GENMASK(min_t(u8, nr, 32) - 1, 0) : 0;
+}
+
+/* Nobody sees the width of counters that don't exist. */
+static bool same_width(u8 nr, u8 guest_width, u8 host_width)
+{
+	return !nr || guest_width == host_width;
+}
+
+/**
+ * kvm_passthrough_policy - decide what a guest may touch without a VM-exit
+ * @host: the PMU of the host as perf reports it, not what KVM makes of it
+ * @guest: the PMU that the guest's CPUID describes
+ * @switches: everything else that matters
+ *
+ * A counter's MSR is let through if the guest owns that counter, and if the
+ * counter in hardware is as wide as the guest was told.  KVM loads a counter
+ * that is narrower for the guest in such a way that it overflows when it should,
+ * and what hardware holds is then not what the guest may see.
+ *
+ * RDPMC has no bitmap.  It reads any counter of the host, hence is let through
+ * only if the guest has them all.
+ *
+ * The bits of GLOBAL_CTRL and GLOBAL_STATUS belong to counters, hence the MSRs
+ * are let through only if no bit belongs to a counter that the guest doesn't
+ * have.  A version 1 PMU doesn't have these MSRs.
+ *
+ * Context: any, has no side effects.
+ *
+ * Return: the decision.  Nothing is let through if the vCPU doesn't own the PMU.
+ */
+struct kvm_passthrough_policy
+kvm_passthrough_policy(const struct kvm_passthrough_model *host,
+		       const struct kvm_passthrough_model *guest,
+		       const struct kvm_passthrough_switches *switches)
+{
+	struct kvm_passthrough_policy policy = {};
+	bool all_counters, gp_width, fixed_width;
+
+	if (!switches->owns_pmu || !guest->version)
+		return policy;
+
+	gp_width = same_width(guest->nr_gp, guest->width_gp, host->width_gp);
+	fixed_width = same_width(guest->nr_fixed, guest->width_fixed, host->width_fixed);
+	all_counters = guest->nr_gp == host->nr_gp && guest->nr_fixed == host->nr_fixed;
+
+	if (gp_width) {
+		u32 owned = counters(min(guest->nr_gp, host->nr_gp));
+
+		policy.gp_legacy = owned & counters(switches->nr_legacy);
+		policy.gp_full = switches->has_full_width ? owned : 0;
+	}
+	if (fixed_width)
+		policy.fixed = counters(min(guest->nr_fixed, host->nr_fixed));
+
+	policy.rdpmc = all_counters && gp_width && fixed_width && !switches->rdpmc_backdoor;
+	policy.globals = all_counters && guest->version > 1;
+
+	return policy;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_policy);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_PERF_GUEST_H
+#define _LINUX_PERF_GUEST_H
+
+#include <linux/errno.h>
+
+/*
+ * Lending hardware PMUs to virtual machines, for passthrough vPMUs.
+ *
+ * A PMU that perf is able to lend has PERF_PMU_CAP_PASSTHROUGH_VPMU set. On
+ * each CPU such PMUs have exactly one owner at any time: the host, unless a
+ * hypervisor has called perf_guest_enter() there and not yet
+ * perf_guest_exit().
+ *
+ * A hypervisor has obligations at two levels:
+ *
+ *  - From perf_get_passthrough_pmu() to perf_put_passthrough_pmu() a VM keeps
+ *    events away that would count guests on a flagged PMU.
+ *  - perf_guest_enter() and perf_guest_exit() enclose each time that guest
+ *    state is in the PMU of a CPU, with interrupts off from one to the other.
+ */
+
+#ifdef CONFIG_PERF_GUEST_PASSTHROUGH_PMU
+int perf_get_passthrough_pmu(void);
+void perf_put_passthrough_pmu(void);
+void perf_guest_enter(void);
+void perf_guest_exit(void);
+#else
+static inline int perf_get_passthrough_pmu(void)	{ return -EOPNOTSUPP; }
+static inline void perf_put_passthrough_pmu(void)	{ }
+static inline void perf_guest_enter(void)		{ }
+static inline void perf_guest_exit(void)		{ }
+#endif
+
+#endif /* _LINUX_PERF_GUEST_H */

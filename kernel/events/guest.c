@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Lending hardware PMUs to virtual machines
+ *
+ * A PMU with PERF_PMU_CAP_PASSTHROUGH_VPMU ("flagged") can be handed to a guest
+ * as a whole. This file does the two things that perf core has to do for that:
+ * it keeps apart VMs that want the PMU and events that want to count the guest,
+ * and it takes the host's events off the PMU and puts them back.
+ */
+
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+#include <linux/atomic.h>
+#include <linux/cleanup.h>
+#include <linux/export.h>
+#include <linux/lockdep.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/perf_event.h>
+#include <linux/perf_guest.h>
+
+#include "internal.h"
+
+/*
+ * The caller has lost track of who owns what. A function of its own, so that
+ * tests can take its place.
+ */
+VISIBLE_IF_KUNIT void perf_guest_unbalanced(const char *func)
+{
+	KUNIT_STATIC_STUB_REDIRECT(perf_guest_unbalanced, func);
+	WARN_ONCE(1, "perf: unbalanced %s()\n", func);
+}
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_unbalanced);
+
+/*
+ * Exclusion of VMs and events
+ *
+ * While a guest owns a PMU there is nobody who could count the guest for the
+ * host. So there may either be VMs with a passthrough vPMU, or events that are
+ * to count guests on a flagged PMU, and whoever comes second is refused:
+ * predictably, because this depends neither on the CPU nor on what runs there.
+ *
+ * Each side counts itself. As long as a counter is not zero the other one is
+ * zero, so taking a counter from n > 0 to n + 1 needs no look at the other side
+ * and no lock. Only the step from 0 to 1 must see the other side's zero, and do
+ * so under the mutex that keeps the other side from making the same step.
+ */
+static DEFINE_MUTEX(exclusion_mutex);
+static atomic_t nr_passthrough_vms;
+static atomic_t nr_include_guest_events;
+
+static int count_unless_other(atomic_t *own, atomic_t *other, int err)
+{
+	if (atomic_inc_not_zero(own))
+		return 0;
+
+	guard(mutex)(&exclusion_mutex);
+
+	if (atomic_read(other))
+		return err;
+
+	atomic_inc(own);
+	return 0;
+}
+
+/**
+ * perf_get_passthrough_pmu - announce a VM that will own PMUs while it runs
+ *
+ * A hypervisor calls this once per VM, before the first perf_guest_enter() for
+ * one of its vCPUs. Until perf_put_passthrough_pmu(), perf_event_open() and
+ * perf_event_create_kernel_counter() fail with -EOPNOTSUPP for events that
+ * would count guests on a flagged PMU.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -EBUSY while such an event exists.
+ */
+int perf_get_passthrough_pmu(void)
+{
+	return count_unless_other(&nr_passthrough_vms, &nr_include_guest_events, -EBUSY);
+}
+EXPORT_SYMBOL_GPL(perf_get_passthrough_pmu);
+
+/**
+ * perf_put_passthrough_pmu - undo one successful perf_get_passthrough_pmu()
+ *
+ * Context: Any context, on any CPU. No vCPU of the VM may be between
+ * perf_guest_enter() and perf_guest_exit().
+ */
+void perf_put_passthrough_pmu(void)
+{
+	if (atomic_dec_if_positive(&nr_passthrough_vms) < 0)
+		perf_guest_unbalanced(__func__);
+}
+EXPORT_SYMBOL_GPL(perf_put_passthrough_pmu);
+
+/*
+ * The host sees nothing of a guest that owns the PMU, be the event restricted
+ * to one task, to user mode, or to guests. An inherited event needs no count of
+ * its own, nor could it be refused: its parent is counted and outlives it.
+ *
+ * Without a PMU, the event is one that perf_event_alloc() failed to create.
+ */
+static bool counts_guest(struct perf_event *event)
+{
+	return event->pmu && !event->parent && !event->attr.exclude_guest &&
+	       (event->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU);
+}
+
+/**
+ * perf_guest_account_event - take a new event into account
+ * @event: event with its final attributes and PMU
+ *
+ * For perf_event_alloc(), as the last step that can fail.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -EOPNOTSUPP if @event would count guests while there are VMs
+ * with a passthrough vPMU. User space is meant to see that value: perf takes it
+ * for a hint to retry with exclude_guest.
+ */
+int perf_guest_account_event(struct perf_event *event)
+{
+	if (!counts_guest(event))
+		return 0;
+
+	return count_unless_other(&nr_include_guest_events, &nr_passthrough_vms, -EOPNOTSUPP);
+}
+
+/**
+ * perf_guest_unaccount_event - undo a successful perf_guest_account_event()
+ * @event: event that is not scheduled any more
+ *
+ * Context: Any.
+ */
+void perf_guest_unaccount_event(struct perf_event *event)
+{
+	if (counts_guest(event) && atomic_dec_if_positive(&nr_include_guest_events) < 0)
+		perf_guest_unbalanced(__func__);
+}
+
+/*
+ * Ownership
+ *
+ * Only flagged PMUs change hands. That neither changes ctx->is_active nor
+ * cpuctx->task_ctx: for the contexts time goes on, and events of other PMUs
+ * keep running. For the same reason nobody but the two functions below
+ * notices, and interrupts must be off for as long as the guest is the owner:
+ * all other scheduling of events happens in interrupts, in IPIs, and in context
+ * switches. perf_pmu_ctx_sched_in() nevertheless refuses to schedule events of
+ * PMUs that belong to a guest; perf_guest_exit() makes up for it.
+ */
+DEFINE_PER_CPU(enum perf_pmu_owner, perf_pmu_owner);
+
+static void flagged_pmus_disable(struct perf_cpu_context *cpuctx,
+				 struct perf_event_context *task_ctx)
+{
+	perf_ctx_disable(&cpuctx->ctx, NULL, EVENT_GUEST);
+	if (task_ctx)
+		perf_ctx_disable(task_ctx, NULL, EVENT_GUEST);
+}
+
+static void flagged_pmus_enable(struct perf_cpu_context *cpuctx,
+				struct perf_event_context *task_ctx)
+{
+	if (task_ctx)
+		perf_ctx_enable(task_ctx, NULL, EVENT_GUEST);
+	perf_ctx_enable(&cpuctx->ctx, NULL, EVENT_GUEST);
+}
+
+static void flagged_pmus_sched_out(struct perf_event_context *ctx)
+{
+	struct perf_event_pmu_context *pmu_ctx;
+
+	list_for_each_entry(pmu_ctx, &ctx->pmu_ctx_list, pmu_ctx_entry) {
+		if (pmu_ctx_visited(pmu_ctx, NULL, EVENT_GUEST))
+			perf_pmu_ctx_sched_out(pmu_ctx, EVENT_ALL);
+	}
+}
+
+static void flagged_pmus_sched_in(struct perf_event_context *ctx, enum event_type_t group)
+{
+	struct perf_event_pmu_context *pmu_ctx;
+
+	/* Only what was scheduled before comes back. */
+	if (!ctx || !(ctx->is_active & group))
+		return;
+
+	list_for_each_entry(pmu_ctx, &ctx->pmu_ctx_list, pmu_ctx_entry) {
+		if (pmu_ctx_visited(pmu_ctx, NULL, EVENT_GUEST))
+			perf_pmu_ctx_sched_in(pmu_ctx, group | EVENT_GUEST);
+	}
+}
+
+#ifdef CONFIG_CGROUP_PERF
+static struct perf_cgroup *cpu_cgroup(struct perf_cpu_context *cpuctx)
+{
+	return cpuctx->cgrp;
+}
+
+static void cgroup_host_clocks(struct perf_cgroup *cgrp,
+			       void (*func)(struct perf_host_clock *))
+{
+	struct cgroup_subsys_state *css;
+
+	/* Events of all ancestors count while a task of @cgrp runs. */
+	for (css = cgrp ? &cgrp->css : NULL; css; css = css->parent) {
+		cgrp = container_of(css, struct perf_cgroup, css);
+		func(&this_cpu_ptr(cgrp->info)->host_clock);
+	}
+}
+#else
+static struct perf_cgroup *cpu_cgroup(struct perf_cpu_context *cpuctx)
+{
+	return NULL;
+}
+
+static void cgroup_host_clocks(struct perf_cgroup *cgrp,
+			       void (*func)(struct perf_host_clock *))
+{
+}
+#endif
+
+/*
+ * Bring all clocks that run on this CPU up to the present, then let @func stop
+ * or start those of the host. A context without events that could run has no
+ * time either; one that has such events and no time is broken.
+ */
+static void host_clocks(struct perf_cpu_context *cpuctx,
+			struct perf_event_context *task_ctx,
+			void (*func)(struct perf_host_clock *))
+{
+	struct perf_event_context *ctxs[] = { &cpuctx->ctx, task_ctx };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ctxs) && ctxs[i]; i++) {
+		WARN_ON_ONCE((ctxs[i]->is_active & EVENT_ALL) &&
+			     !(ctxs[i]->is_active & EVENT_TIME));
+		perf_ctx_time_update(cpuctx, ctxs[i]);
+		func(&ctxs[i]->host_clock);
+	}
+
+	cgroup_host_clocks(cpu_cgroup(cpuctx), func);
+}
+
+/**
+ * perf_guest_enter - hand the flagged PMUs of this CPU over to a guest
+ *
+ * Takes all events of flagged PMUs off this CPU, those of the CPU as well as
+ * those of the current task, and stops the time of events with exclude_guest.
+ *
+ * On return no event of the host is in the PMU: no counter is enabled, and
+ * control registers of which the driver keeps a copy agree with it (on Intel
+ * CPUs FIXED_CTR_CTRL, which is zero). Other registers have any value. From
+ * here on the hypervisor may use the PMU. It hands it to perf_guest_exit() in
+ * the same state, having removed what the host must not see of the guest.
+ *
+ * The PMU as such is left enabled, as this is what makes the driver write what
+ * it has a copy of. To stop it globally is the hypervisor's first step.
+ *
+ * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU.
+ * Takes the locks of the perf contexts. NMIs may come in at any time, the
+ * architecture has to keep its PMI handler out.
+ */
+void perf_guest_enter(void)
+{
+	struct perf_cpu_context *cpuctx = this_cpu_ptr(&perf_cpu_context);
+	struct perf_event_context *task_ctx = cpuctx->task_ctx;
+	struct perf_cgroup *cgrp;
+
+	lockdep_assert_irqs_disabled();
+
+	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_HOST) {
+		perf_guest_unbalanced(__func__);
+		return;
+	}
+
+	perf_ctx_lock(cpuctx, task_ctx);
+
+	/* A PMU can have events in both contexts: disable both before anything else. */
+	flagged_pmus_disable(cpuctx, task_ctx);
+
+	cgrp = cpu_cgroup(cpuctx);
+	host_clocks(cpuctx, task_ctx, perf_host_clock_stop);
+
+	flagged_pmus_sched_out(&cpuctx->ctx);
+	if (task_ctx)
+		flagged_pmus_sched_out(task_ctx);
+
+	/*
+	 * An event that an NMI wanted to have disabled is disabled when it is
+	 * scheduled out. If it was the last event of cgroups, this CPU has lost
+	 * sight of the cgroup now, and so would have perf_guest_exit().
+	 */
+	if (cgrp != cpu_cgroup(cpuctx))
+		cgroup_host_clocks(cgrp, perf_host_clock_start);
+
+	flagged_pmus_enable(cpuctx, task_ctx);
+
+	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
+
+	perf_ctx_unlock(cpuctx, task_ctx);
+}
+EXPORT_SYMBOL_GPL(perf_guest_enter);
+
+/**
+ * perf_guest_exit - take the flagged PMUs of this CPU back from a guest
+ *
+ * Puts back what perf_guest_enter() took off, and lets the time of events with
+ * exclude_guest go on. See there for the state in which the hypervisor returns
+ * the PMU.
+ *
+ * Context: Interrupts off since perf_guest_enter() on this CPU. Takes the locks
+ * of the perf contexts.
+ */
+void perf_guest_exit(void)
+{
+	struct perf_cpu_context *cpuctx = this_cpu_ptr(&perf_cpu_context);
+	struct perf_event_context *task_ctx = cpuctx->task_ctx;
+
+	lockdep_assert_irqs_disabled();
+
+	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_GUEST) {
+		perf_guest_unbalanced(__func__);
+		return;
+	}
+
+	perf_ctx_lock(cpuctx, task_ctx);
+
+	flagged_pmus_disable(cpuctx, task_ctx);
+
+	/* Events come back with the time at which the guest ended. */
+	host_clocks(cpuctx, task_ctx, perf_host_clock_start);
+
+	/* In the order of priority, see ctx_resched(). */
+	flagged_pmus_sched_in(&cpuctx->ctx, EVENT_PINNED);
+	flagged_pmus_sched_in(task_ctx, EVENT_PINNED);
+	flagged_pmus_sched_in(&cpuctx->ctx, EVENT_FLEXIBLE);
+	flagged_pmus_sched_in(task_ctx, EVENT_FLEXIBLE);
+
+	flagged_pmus_enable(cpuctx, task_ctx);
+
+	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
+
+	perf_ctx_unlock(cpuctx, task_ctx);
+}
+EXPORT_SYMBOL_GPL(perf_guest_exit);

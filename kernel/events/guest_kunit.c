@@ -1,0 +1,949 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of lending PMUs to virtual machines
+ *
+ * Two PMUs made up for the purpose, of which only one can be lent, write down
+ * what perf core does to them. There is no VM and no guest: the tests call what
+ * a hypervisor would.
+ */
+
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/cgroup.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/kernfs.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/panic.h>
+#include <linux/perf_event.h>
+#include <linux/perf_guest.h>
+#include <linux/sched/clock.h>
+#include <linux/smp.h>
+
+#include "internal.h"
+
+/*
+ * The PMUs
+ *
+ * An event has a letter for a name. The log of a PMU tells what happens to it:
+ *	D, E	the PMU is disabled, enabled
+ *	+x, -x	event x is scheduled in, out
+ *	~x	event x does not fit
+ *	!	an event is touched on a PMU that is not disabled
+ */
+struct fake_pmu {
+	struct pmu	pmu;
+	bool		disabled;
+	int		capacity;
+	int		nr_events;
+	char		log[80];
+	unsigned int	log_len;
+};
+
+static struct fake_pmu flagged;	/* can be lent */
+static struct fake_pmu plain;	/* can not */
+
+static struct fake_pmu *to_fake(struct pmu *pmu)
+{
+	return container_of(pmu, struct fake_pmu, pmu);
+}
+
+static char event_id(struct perf_event *event)
+{
+	return event->attr.config;
+}
+
+static void log_op(struct fake_pmu *fake, char op, struct perf_event *event)
+{
+	if (event && !fake->disabled && fake->log_len < sizeof(fake->log) - 1)
+		fake->log[fake->log_len++] = '!';
+	if (fake->log_len < sizeof(fake->log) - 1)
+		fake->log[fake->log_len++] = op;
+	if (event && fake->log_len < sizeof(fake->log) - 1)
+		fake->log[fake->log_len++] = event_id(event);
+	fake->log[fake->log_len] = '\0';
+}
+
+static void clear_log(struct fake_pmu *fake)
+{
+	fake->log_len = 0;
+	fake->log[0] = '\0';
+}
+
+static void fake_pmu_enable(struct pmu *pmu)
+{
+	to_fake(pmu)->disabled = false;
+	log_op(to_fake(pmu), 'E', NULL);
+}
+
+static void fake_pmu_disable(struct pmu *pmu)
+{
+	to_fake(pmu)->disabled = true;
+	log_op(to_fake(pmu), 'D', NULL);
+}
+
+static int fake_event_add(struct perf_event *event, int flags)
+{
+	struct fake_pmu *fake = to_fake(event->pmu);
+
+	if (fake->nr_events >= fake->capacity) {
+		log_op(fake, '~', event);
+		return -EAGAIN;
+	}
+
+	fake->nr_events++;
+	log_op(fake, '+', event);
+	return 0;
+}
+
+static void fake_event_del(struct perf_event *event, int flags)
+{
+	struct fake_pmu *fake = to_fake(event->pmu);
+
+	fake->nr_events--;
+	log_op(fake, '-', event);
+}
+
+static void fake_event_start(struct perf_event *event, int flags) { }
+static void fake_event_stop(struct perf_event *event, int flags) { }
+static void fake_event_read(struct perf_event *event) { }
+
+/*
+ * Kernel counters are neither members of groups nor bound to cgroups. The fake
+ * PMU makes up for that, before perf core looks.
+ */
+static int fake_event_init(struct perf_event *event)
+{
+	if (event->attr.type != event->pmu->type)
+		return -ENOENT;
+
+	if (event_id(event) == '?')
+		return -EINVAL;
+
+	if (event->attr.config1)
+		event->group_leader = (struct perf_event *)(unsigned long)event->attr.config1;
+
+#ifdef CONFIG_CGROUP_PERF
+	if (event->attr.config2) {
+		event->cgrp = (struct perf_cgroup *)(unsigned long)event->attr.config2;
+		css_get(&event->cgrp->css);
+	}
+#endif
+	return 0;
+}
+
+static int fake_pmu_register(struct fake_pmu *fake, const char *name)
+{
+	fake->pmu = (struct pmu) {
+		.module		= THIS_MODULE,
+		.dev		= PMU_NULL_DEV,
+		.task_ctx_nr	= perf_hw_context,
+		.pmu_enable	= fake_pmu_enable,
+		.pmu_disable	= fake_pmu_disable,
+		.event_init	= fake_event_init,
+		.add		= fake_event_add,
+		.del		= fake_event_del,
+		.start		= fake_event_start,
+		.stop		= fake_event_stop,
+		.read		= fake_event_read,
+	};
+
+	return perf_pmu_register(&fake->pmu, name, -1);
+}
+
+/*
+ * Events
+ */
+struct fake_event {
+	char			id;
+	bool			task;	/* of the current task, not of the CPU */
+	bool			pinned;
+	bool			include_guest;
+	bool			user_only;
+	struct perf_event	*leader;
+	struct perf_cgroup	*cgrp;
+};
+
+#define EVENT(...) ((struct fake_event) { __VA_ARGS__ })
+
+static struct perf_event *try_event(struct fake_pmu *fake, int cpu, struct fake_event e)
+{
+	struct perf_event_attr attr = {
+		.type		= fake->pmu.type,
+		.size		= sizeof(attr),
+		.config		= e.id,
+		.config1	= (unsigned long)e.leader,
+		.config2	= (unsigned long)e.cgrp,
+		.pinned		= e.pinned,
+		.exclude_guest	= !e.include_guest,
+		.exclude_kernel	= e.user_only,
+	};
+
+	return perf_event_create_kernel_counter(&attr, e.task ? -1 : cpu,
+						e.task ? current : NULL, NULL, NULL);
+}
+
+static void release_event(void *event)
+{
+	perf_event_release_kernel(event);
+}
+
+/* All tests run on the CPU on which they find themselves at first. */
+static int test_cpu(struct kunit *test)
+{
+	return (long)test->priv;
+}
+
+/* Event that goes away with the test, or by kunit_release_action(). */
+static struct perf_event *new_event(struct kunit *test, struct fake_pmu *fake,
+				    struct fake_event e)
+{
+	struct perf_event *event = try_event(fake, test_cpu(test), e);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL_MSG(test, event, "event %c", e.id);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	return event;
+}
+
+static void expect_refused(struct kunit *test, struct fake_pmu *fake, struct fake_event e)
+{
+	struct perf_event *event = try_event(fake, test_cpu(test), e);
+
+	KUNIT_EXPECT_EQ_MSG(test, PTR_ERR_OR_ZERO(event), -EOPNOTSUPP, "event %c", e.id);
+	if (!IS_ERR(event))
+		perf_event_release_kernel(event);
+}
+
+static void put_pmu(void *unused)
+{
+	perf_put_passthrough_pmu();
+}
+
+/*
+ * Accounting
+ */
+static void event_keeps_vms_away(struct kunit *test)
+{
+	struct perf_event *a, *b;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true));
+	b = new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true, .task = true,
+					    .user_only = true));
+
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(), -EBUSY);
+	kunit_release_action(test, release_event, a);
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(), -EBUSY);
+	kunit_release_action(test, release_event, b);
+
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	perf_put_passthrough_pmu();
+}
+
+static void vm_keeps_events_away(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
+
+	expect_refused(test, &flagged, EVENT(.id = 'a', .include_guest = true));
+	expect_refused(test, &flagged, EVENT(.id = 'b', .include_guest = true, .task = true));
+	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true, .task = true,
+					     .user_only = true));
+	expect_refused(test, &flagged, EVENT(.id = 'd', .include_guest = true, .pinned = true));
+
+	/* A refused event must leave no trace in the count of events. */
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	perf_put_passthrough_pmu();
+	expect_refused(test, &flagged, EVENT(.id = 'e', .include_guest = true));
+
+	kunit_release_action(test, put_pmu, NULL);
+	new_event(test, &flagged, EVENT(.id = 'f', .include_guest = true));
+}
+
+static void vm_tolerates_other_events(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
+
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
+	new_event(test, &plain, EVENT(.id = 'c', .include_guest = true));
+	new_event(test, &plain, EVENT(.id = 'd', .include_guest = true, .task = true));
+}
+
+/* Events that fail before, at and after the accounting leave it balanced. */
+static void failed_events_are_not_counted(struct kunit *test)
+{
+	struct perf_event *event;
+
+	event = try_event(&flagged, test_cpu(test), EVENT(.id = '?', .include_guest = true));
+	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EINVAL);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	perf_put_passthrough_pmu();
+
+	flagged.pmu.capabilities |= PERF_PMU_CAP_EXCLUSIVE;
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	event = try_event(&flagged, test_cpu(test), EVENT(.id = 'b', .include_guest = true));
+	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EBUSY);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+
+	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
+	perf_put_passthrough_pmu();
+}
+
+struct race {
+	int		cpu;
+	atomic_t	vms;
+	atomic_t	events;
+	atomic_t	nr_vms;
+	atomic_t	nr_events;
+	atomic_t	nr_wrong;
+};
+
+#define RACE_ROUNDS	200
+
+static int race_vm(void *arg)
+{
+	struct race *race = arg;
+	int i, ret;
+
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		ret = perf_get_passthrough_pmu();
+		if (!ret) {
+			if (atomic_inc_return(&race->vms) && atomic_read(&race->events))
+				atomic_inc(&race->nr_wrong);
+			atomic_inc(&race->nr_vms);
+			usleep_range(10, 200);
+			atomic_dec_return(&race->vms);
+			perf_put_passthrough_pmu();
+		} else if (ret != -EBUSY) {
+			atomic_inc(&race->nr_wrong);
+		}
+		usleep_range(100, 500);
+	}
+
+	return 0;
+}
+
+static int race_event(void *arg)
+{
+	struct race *race = arg;
+	struct perf_event *event;
+	int i;
+
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		event = try_event(&flagged, race->cpu, EVENT(.id = 'r', .include_guest = true));
+		if (!IS_ERR(event)) {
+			if (atomic_inc_return(&race->events) && atomic_read(&race->vms))
+				atomic_inc(&race->nr_wrong);
+			atomic_inc(&race->nr_events);
+			usleep_range(10, 200);
+			atomic_dec_return(&race->events);
+			perf_event_release_kernel(event);
+		} else if (PTR_ERR(event) != -EOPNOTSUPP) {
+			atomic_inc(&race->nr_wrong);
+		}
+		usleep_range(100, 500);
+	}
+
+	return 0;
+}
+
+static void vms_and_events_race(struct kunit *test)
+{
+	struct race *race = kunit_kzalloc(test, sizeof(*race), GFP_KERNEL);
+	struct task_struct *tasks[4] = { };
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, race);
+	race->cpu = test_cpu(test);
+
+	for (i = 0; i < ARRAY_SIZE(tasks); i++) {
+		tasks[i] = kthread_create(i & 1 ? race_event : race_vm, race, "race/%d", i);
+		if (!IS_ERR(tasks[i])) {
+			get_task_struct(tasks[i]);
+			wake_up_process(tasks[i]);
+		}
+	}
+	for (i = 0; i < ARRAY_SIZE(tasks); i++) {
+		if (IS_ERR(tasks[i])) {
+			KUNIT_FAIL(test, "no thread");
+			continue;
+		}
+		kthread_stop(tasks[i]);
+		put_task_struct(tasks[i]);
+	}
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&race->nr_wrong), 0);
+	/* It was a race. */
+	KUNIT_EXPECT_GT(test, atomic_read(&race->nr_vms), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&race->nr_events), 0);
+	KUNIT_EXPECT_LT(test, atomic_read(&race->nr_vms) + atomic_read(&race->nr_events),
+			4 * RACE_ROUNDS);
+}
+
+/*
+ * Ownership
+ */
+struct window {
+	char	enter[sizeof_field(struct fake_pmu, log)];
+	char	exit[sizeof_field(struct fake_pmu, log)];
+	char	plain[sizeof_field(struct fake_pmu, log)];
+	u64	inner;	/* ns that the guest has had at least, at most */
+	u64	outer;
+};
+
+static void spend(u64 nsecs)
+{
+	u64 start = local_clock();
+
+	while (local_clock() - start < nsecs)
+		cpu_relax();
+}
+
+static void guest_runs(u64 nsecs, struct window *w)
+{
+	unsigned long flags;
+	u64 t[4];
+
+	local_irq_save(flags);
+	clear_log(&flagged);
+	clear_log(&plain);
+
+	t[0] = local_clock();
+	perf_guest_enter();
+	t[1] = local_clock();
+
+	strscpy(w->enter, flagged.log);
+	clear_log(&flagged);
+	spend(nsecs);
+
+	t[2] = local_clock();
+	perf_guest_exit();
+	t[3] = local_clock();
+
+	strscpy(w->exit, flagged.log);
+	strscpy(w->plain, plain.log);
+	local_irq_restore(flags);
+
+	w->inner = t[2] - t[1];
+	w->outer = t[3] - t[0];
+}
+
+static void guest_without_events(struct kunit *test)
+{
+	struct window w;
+
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "");
+	KUNIT_EXPECT_STREQ(test, w.exit, "");
+	KUNIT_EXPECT_STREQ(test, w.plain, "");
+}
+
+/* Each PMU is disabled and enabled once, whatever the number of contexts. */
+static void guest_displaces_events(struct kunit *test)
+{
+	struct window w;
+
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+
+	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-a-bE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+a+bE");
+	KUNIT_EXPECT_EQ(test, flagged.nr_events, 2);
+}
+
+/* No event of the CPU: the task's come and go alone. */
+static void guest_displaces_task_events(struct kunit *test)
+{
+	struct window w;
+
+	new_event(test, &flagged, EVENT(.id = 'a', .task = true));
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+}
+
+static void guest_leaves_other_pmus_alone(struct kunit *test)
+{
+	struct window w;
+
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	new_event(test, &plain, EVENT(.id = 'b'));
+	new_event(test, &plain, EVENT(.id = 'c', .task = true));
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+	KUNIT_EXPECT_STREQ(test, w.plain, "");
+}
+
+static void guest_displaces_groups(struct kunit *test)
+{
+	struct perf_event *a;
+	struct window w;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	new_event(test, &flagged, EVENT(.id = 'b', .leader = a));
+	new_event(test, &flagged, EVENT(.id = 'c', .leader = a));
+	new_event(test, &flagged, EVENT(.id = 'd'));
+	KUNIT_ASSERT_EQ(test, a->nr_siblings, 2);
+
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-a-b-c-dE");
+	/* The D and E around a group are those of the transaction, nested. */
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+a+b+c+dE");
+}
+
+/* Pinned before flexible, and of each kind the CPU's before the task's. */
+static void events_return_by_priority(struct kunit *test)
+{
+	struct window w;
+
+	new_event(test, &flagged, EVENT(.id = 'a', .task = true));
+	new_event(test, &flagged, EVENT(.id = 'b'));
+	new_event(test, &flagged, EVENT(.id = 'c', .task = true, .pinned = true));
+	new_event(test, &flagged, EVENT(.id = 'd', .pinned = true));
+
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-d-b-c-aE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c+b+aE");
+
+	/*
+	 * With two counters the pinned events must win, and keep winning. The
+	 * next guest is what makes the excess events leave.
+	 */
+	flagged.capacity = 2;
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c~b~aE");
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-d-cE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c~b~aE");
+}
+
+static void many_guests(struct kunit *test)
+{
+	struct window w = { };
+	int i;
+
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
+	for (i = 0; i < 1000; i++) {
+		guest_runs(0, &w);
+		if (strcmp(w.enter, "D-a-bE") || strcmp(w.exit, "D+a+bE"))
+			break;
+	}
+	KUNIT_EXPECT_EQ_MSG(test, i, 1000, "%s %s", w.enter, w.exit);
+}
+
+/*
+ * Time
+ */
+struct times {
+	u64 enabled;
+	u64 running;
+	u64 before;	/* enabled time of a reference right before, right after */
+	u64 after;
+};
+
+static struct times read_times(struct perf_event *event, struct perf_event *ref)
+{
+	struct times t;
+	u64 unused;
+
+	perf_event_read_value(ref, &t.before, &unused);
+	perf_event_read_value(event, &t.enabled, &t.running);
+	perf_event_read_value(ref, &t.after, &unused);
+
+	return t;
+}
+
+/*
+ * Compare the times of an event with those of an event that runs all the time,
+ * and of the same context, as the times of a task's events stop when the task
+ * is preempted. All bounds are strict, so a slow machine can't fail the test.
+ */
+static void expect_times(struct kunit *test, struct perf_event *event, struct perf_event *ref,
+			 bool enabled_in_guest, bool running_in_guest)
+{
+	struct times t0, t1;
+	struct window w;
+	u64 min, max;
+
+	t0 = read_times(event, ref);
+	guest_runs(10 * NSEC_PER_MSEC, &w);
+	t1 = read_times(event, ref);
+
+	min = t1.before - t0.after;
+	max = t1.after - t0.before;
+	KUNIT_EXPECT_GE(test, min, w.inner);
+	KUNIT_EXPECT_GE(test, w.inner, 10 * NSEC_PER_MSEC);
+
+	t1.enabled -= t0.enabled;
+	t1.running -= t0.running;
+	KUNIT_EXPECT_LE(test, t1.enabled, max - (enabled_in_guest ? 0 : w.inner));
+	KUNIT_EXPECT_GE(test, t1.enabled, min - (enabled_in_guest ? 0 : w.outer));
+	KUNIT_EXPECT_LE(test, t1.running, max - (running_in_guest ? 0 : w.inner));
+	KUNIT_EXPECT_GE(test, t1.running, min - (running_in_guest ? 0 : w.outer));
+	if (enabled_in_guest == running_in_guest)
+		KUNIT_EXPECT_EQ(test, t1.enabled, t1.running);
+}
+
+static void time_of_cpu_events(struct kunit *test)
+{
+	struct perf_event *a, *b, *c, *d;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true));
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+	d = new_event(test, &plain, EVENT(.id = 'd', .include_guest = true));
+
+	expect_times(test, a, d, false, false);
+	expect_times(test, b, d, true, false);
+	expect_times(test, c, d, true, true);
+	expect_times(test, d, c, true, true);
+	expect_times(test, a, c, false, false);
+}
+
+static void time_of_task_events(struct kunit *test)
+{
+	struct perf_event *a, *b;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .task = true));
+	b = new_event(test, &plain, EVENT(.id = 'b', .task = true));
+
+	expect_times(test, a, b, false, false);
+	expect_times(test, b, b, true, true);
+}
+
+/* An event that comes after guests have run has no time of guests, either. */
+static void time_of_late_events(struct kunit *test)
+{
+	struct perf_event *a, *b, *c;
+	u64 start, enabled, running;
+	struct window w;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+	guest_runs(10 * NSEC_PER_MSEC, &w);
+
+	start = local_clock();
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	perf_event_read_value(b, &enabled, &running);
+	KUNIT_EXPECT_LE(test, enabled, local_clock() - start);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+	expect_times(test, b, c, false, false);
+	expect_times(test, a, c, false, false);
+}
+
+/* What NMIs, BPF programs and user pages see, which take no locks. */
+static void time_now(struct kunit *test)
+{
+	u64 a_enabled[4], a_running[4], c_enabled[4], value;
+	struct perf_event *a, *c;
+	unsigned long flags;
+	int i, ret = 0;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+
+	local_irq_save(flags);
+	for (i = 0; i < ARRAY_SIZE(a_enabled); i++) {
+		if (i == 1)
+			perf_guest_enter();
+		ret = ret ?: perf_event_read_local(a, &value, &a_enabled[i], &a_running[i]);
+		ret = ret ?: perf_event_read_local(c, &value, &c_enabled[i], NULL);
+		spend(NSEC_PER_MSEC);
+		if (i == 2)
+			perf_guest_exit();
+	}
+	local_irq_restore(flags);
+
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	KUNIT_EXPECT_GE(test, a_enabled[1], a_enabled[0]);
+	KUNIT_EXPECT_EQ(test, a_enabled[2], a_enabled[1]);
+	KUNIT_EXPECT_EQ(test, a_running[2], a_running[1]);
+	KUNIT_EXPECT_GE(test, a_enabled[3], a_enabled[2]);
+	KUNIT_EXPECT_LT(test, a_enabled[3] - a_enabled[2], c_enabled[3] - c_enabled[2]);
+	KUNIT_EXPECT_EQ(test, a_enabled[3], a_running[3]);
+	for (i = 1; i < ARRAY_SIZE(c_enabled); i++)
+		KUNIT_EXPECT_GE(test, c_enabled[i] - c_enabled[i - 1], NSEC_PER_MSEC);
+}
+
+/*
+ * Misuse, and what can't happen
+ */
+static void guest_enter_ipi(void *unused)
+{
+	perf_guest_enter();
+}
+
+static void guest_exit_ipi(void *unused)
+{
+	perf_guest_exit();
+}
+
+static void new_events_wait_for_host(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+	char log[sizeof(flagged.log)];
+	struct perf_event *a;
+
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	a = try_event(&flagged, cpu, EVENT(.id = 'a', .pinned = true));
+	strscpy(log, flagged.log);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, a), 0);
+	KUNIT_EXPECT_NULL_MSG(test, strchr(log, '+'), "%s", log);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+}
+
+static int nr_unbalanced;
+
+static void count_unbalanced(const char *func)
+{
+	nr_unbalanced++;
+}
+
+static void unbalanced_calls_are_refused(struct kunit *test)
+{
+	unsigned long flags;
+	char log[sizeof(flagged.log)];
+	int nr[4];
+
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
+	nr_unbalanced = 0;
+
+	local_irq_save(flags);
+	clear_log(&flagged);
+	perf_guest_exit();
+	nr[0] = nr_unbalanced;
+	perf_guest_enter();
+	nr[1] = nr_unbalanced;
+	perf_guest_enter();
+	nr[2] = nr_unbalanced;
+	perf_guest_exit();
+	nr[3] = nr_unbalanced;
+	strscpy(log, flagged.log);
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, nr[0], 1);
+	KUNIT_EXPECT_EQ(test, nr[1], 1);
+	KUNIT_EXPECT_EQ(test, nr[2], 2);
+	KUNIT_EXPECT_EQ(test, nr[3], 2);
+	KUNIT_EXPECT_STREQ(test, log, "D-aED+aE");
+
+	/* Too many puts must not let events through that a VM keeps away. */
+	perf_put_passthrough_pmu();
+	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	expect_refused(test, &flagged, EVENT(.id = 'b', .include_guest = true));
+	perf_put_passthrough_pmu();
+	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
+
+	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+}
+
+/*
+ * Cgroups
+ */
+#ifdef CONFIG_CGROUP_PERF
+static struct perf_cgroup *current_cgroup(void)
+{
+	guard(rcu)();
+	/* Pinned by the current task, a kernel thread, which stays there. */
+	return perf_cgroup_from_task(current, NULL);
+}
+
+static void time_of_cgroup_events(struct kunit *test)
+{
+	struct perf_cgroup *cgrp = current_cgroup();
+	struct perf_event *a, *b;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .cgrp = cgrp));
+	b = new_event(test, &plain, EVENT(.id = 'b', .cgrp = cgrp));
+
+	expect_times(test, a, b, false, false);
+	expect_times(test, b, b, true, true);
+}
+
+/* The last event of cgroups goes away by being scheduled out for a guest. */
+static void cgroup_clock_survives_its_events(struct kunit *test)
+{
+	struct perf_cgroup *cgrp = current_cgroup();
+	struct perf_event *a;
+	unsigned long flags;
+	int stopped[3];
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .cgrp = cgrp));
+
+	local_irq_save(flags);
+	perf_guest_enter();
+	stopped[0] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
+	perf_guest_exit();
+	stopped[1] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
+
+	/* What perf_event_disable_inatomic() does in an NMI. */
+	a->pending_disable = 1;
+	perf_guest_enter();
+	perf_guest_exit();
+	stopped[2] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_OFF);
+	KUNIT_EXPECT_EQ(test, stopped[0], 1);
+	KUNIT_EXPECT_EQ(test, stopped[1], 0);
+	KUNIT_EXPECT_EQ(test, stopped[2], 0);
+}
+
+/* An event of a cgroup that nothing runs in: events, but none active, no time. */
+static void guest_with_idle_cgroup_events(struct kunit *test)
+{
+	struct perf_cgroup *cgrp = kunit_kzalloc(test, sizeof(*cgrp), GFP_KERNEL);
+	struct cgroup *cgroup = kunit_kzalloc(test, sizeof(*cgroup), GFP_KERNEL);
+	struct kernfs_node *kn = kunit_kzalloc(test, sizeof(*kn), GFP_KERNEL);
+	struct perf_event *event;
+	struct window w;
+
+	KUNIT_ASSERT_NOT_NULL(test, cgrp);
+	KUNIT_ASSERT_NOT_NULL(test, cgroup);
+	KUNIT_ASSERT_NOT_NULL(test, kn);
+
+	kn->id = ~0ULL;
+	cgroup->kn = kn;
+	cgrp->css.cgroup = cgroup;
+	cgrp->css.flags = CSS_NO_REF;
+	cgrp->info = alloc_percpu(struct perf_cgroup_info);
+	KUNIT_ASSERT_NOT_NULL(test, cgrp->info);
+
+	event = try_event(&flagged, test_cpu(test), EVENT(.id = 'a', .cgrp = cgrp));
+	if (!IS_ERR(event)) {
+		KUNIT_EXPECT_EQ(test, event->state, PERF_EVENT_STATE_INACTIVE);
+		guest_runs(0, &w);
+		KUNIT_EXPECT_STREQ(test, w.enter, "DE");
+		KUNIT_EXPECT_STREQ(test, w.exit, "DE");
+		perf_event_release_kernel(event);
+	}
+	synchronize_rcu();
+	free_percpu(cgrp->info);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+}
+#endif /* CONFIG_CGROUP_PERF */
+
+static bool warned;
+
+/* Events go away after the exit of their test, so the next test looks for them. */
+static void all_events_are_gone(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, flagged.nr_events, 0);
+	KUNIT_ASSERT_EQ(test, plain.nr_events, 0);
+	KUNIT_ASSERT_FALSE(test, flagged.disabled || plain.disabled);
+	KUNIT_ASSERT_NULL(test, strchr(flagged.log, '!'));
+	KUNIT_ASSERT_EQ(test, test_taint(TAINT_WARN), warned);
+}
+
+static int perf_guest_test_init(struct kunit *test)
+{
+	int cpu = get_cpu();
+
+	put_cpu();
+	all_events_are_gone(test);
+	test->priv = (void *)(long)cpu;
+
+	flagged.capacity = 8;
+	plain.capacity = 8;
+	flagged.pmu.capabilities = PERF_PMU_CAP_PASSTHROUGH_VPMU;
+	clear_log(&flagged);
+	clear_log(&plain);
+
+	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
+}
+
+static void perf_guest_test_exit(struct kunit *test)
+{
+	/* A WARN() of perf core is a failure of the test that caused it. */
+	KUNIT_EXPECT_EQ(test, test_taint(TAINT_WARN), warned);
+}
+
+static int perf_guest_suite_init(struct kunit_suite *suite)
+{
+	int ret;
+
+	warned = test_taint(TAINT_WARN);
+
+	/* Events or VMs of others would make each test of exclusion fail. */
+	ret = perf_get_passthrough_pmu();
+	if (ret) {
+		pr_err("there are events that count guests, like that of the NMI watchdog\n");
+		return ret;
+	}
+	perf_put_passthrough_pmu();
+
+	ret = fake_pmu_register(&flagged, "kunit_flagged");
+	if (ret)
+		return ret;
+
+	ret = fake_pmu_register(&plain, "kunit_plain");
+	if (ret)
+		perf_pmu_unregister(&flagged.pmu);
+
+	return ret;
+}
+
+static void perf_guest_suite_exit(struct kunit_suite *suite)
+{
+	perf_pmu_unregister(&plain.pmu);
+	perf_pmu_unregister(&flagged.pmu);
+}
+
+static struct kunit_case perf_guest_test_cases[] = {
+	KUNIT_CASE(event_keeps_vms_away),
+	KUNIT_CASE(vm_keeps_events_away),
+	KUNIT_CASE(vm_tolerates_other_events),
+	KUNIT_CASE(failed_events_are_not_counted),
+	KUNIT_CASE(vms_and_events_race),
+	KUNIT_CASE(guest_without_events),
+	KUNIT_CASE(guest_displaces_events),
+	KUNIT_CASE(guest_displaces_task_events),
+	KUNIT_CASE(guest_leaves_other_pmus_alone),
+	KUNIT_CASE(guest_displaces_groups),
+	KUNIT_CASE(events_return_by_priority),
+	KUNIT_CASE(many_guests),
+	KUNIT_CASE(time_of_cpu_events),
+	KUNIT_CASE(time_of_task_events),
+	KUNIT_CASE(time_of_late_events),
+	KUNIT_CASE(time_now),
+	KUNIT_CASE(new_events_wait_for_host),
+	KUNIT_CASE(unbalanced_calls_are_refused),
+#ifdef CONFIG_CGROUP_PERF
+	KUNIT_CASE(time_of_cgroup_events),
+	KUNIT_CASE(cgroup_clock_survives_its_events),
+	KUNIT_CASE(guest_with_idle_cgroup_events),
+#endif
+	KUNIT_CASE(all_events_are_gone),
+	{ }
+};
+
+static struct kunit_suite perf_guest_test_suite = {
+	.name = "perf_guest",
+	.suite_init = perf_guest_suite_init,
+	.suite_exit = perf_guest_suite_exit,
+	.init = perf_guest_test_init,
+	.exit = perf_guest_test_exit,
+	.test_cases = perf_guest_test_cases,
+};
+
+kunit_test_suite(perf_guest_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of lending PMUs to virtual machines");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+MODULE_LICENSE("GPL");
