@@ -24,6 +24,7 @@ import time
 import tty
 
 ESCAPE = 0x1D  # Ctrl-]
+PROMPT = b"L1# "  # of rig/host/init
 
 
 def arguments():
@@ -80,13 +81,14 @@ def end(child):
 class Console:
     """What comes from L1: into the log, onto stdout, searched for the exit status."""
 
-    marker = re.compile(rb"^vpmu: L1 exit status (\d+)")
+    marker = re.compile(rb"^\r*vpmu: L1 exit status (\d+)")
 
     def __init__(self, log, echo):
         self.log = log
         self.echo = echo
         self.line = b""
         self.status = None
+        self.shell = False
 
     def feed(self, data):
         self.log.write(data)
@@ -98,6 +100,8 @@ class Console:
             match = self.marker.match(line)
             if match:
                 self.status = min(int(match[1]), 119)
+        # The prompt is no whole line.
+        self.shell = self.shell or self.line.startswith(PROMPT)
 
 
 def drain(fd, console):
@@ -114,10 +118,15 @@ def drain(fd, console):
 
 
 def loop(args, child, fd, console):
-    """Until the emulator ends: 0, or until time is up: 124."""
+    """Until the emulator ends: 0, or until time is up: 124, or until somebody types Ctrl-]: 130."""
     deadline = time.monotonic() + args.timeout if args.timeout else None
-    inputs = [fd] + ([0] if args.interactive else [])
+    inputs = [fd] + ([0] if args.interactive and os.isatty(0) else [])
+    waiting = args.interactive and not os.isatty(0)
     while child.poll() is None:
+        # What a script types before the shell reads would be lost.
+        if waiting and console.shell:
+            inputs.append(0)
+            waiting = False
         ready, _, _ = select.select(inputs, [], [], 0.2)
         if fd in ready and not drain(fd, console):
             inputs = [i for i in inputs if i != fd]
