@@ -12,6 +12,7 @@
 #	--script FILE		what L1 runs as root; without it the console is interactive
 #	--env NAME=VALUE	for the script; may be repeated
 #	--cpus N, --skid N	processors; instructions from an overflow to its interrupt
+#	--memory MIB		of L1 (default: 1024)
 #	--append TEXT		more for L1's kernel command line
 #	--marks FILE		where the emulator's marks go
 #	--timeout SECONDS	of real time
@@ -24,8 +25,6 @@ default_machine=sapphire-rapids
 # Clock ticks per second of the emulated machine; an instruction takes one. Lower: more timer
 # interrupts per instruction. About what the emulator reaches in real time.
 _ips=100000000
-# MiB of memory; the initramfs stands above it.
-_memory=1024
 
 machine_names() { (cd "$VPMU_ROOT/rig/machines" && ls); }
 
@@ -74,7 +73,7 @@ _boot_iso()
 
 machine_run()
 {
-	local machine=$1 name=$1 script='' cpus=1 skid=0 append='' marks='' timeout=0 tcg=0 env=() args=()
+	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 append='' marks='' timeout=0 tcg=0 env=() args=()
 	local dir size extra model vendor perfmon cmdline L1_CMDLINE KVM_INTEL_ARGS L2_CPU
 
 	shift
@@ -87,6 +86,7 @@ machine_run()
 		--skid) skid=$2; shift ;;
 		--append) append+=" $2"; shift ;;
 		--marks) marks=$2; shift ;;
+		--memory) memory=$2; shift ;;
 		--timeout) timeout=$2; shift ;;
 		--echo) args+=(--echo) ;;
 		--qemu-tcg) tcg=1 ;;
@@ -96,6 +96,7 @@ machine_run()
 	done
 	[[ $cpus =~ ^[1-8]$ ]] || die "1 to 8 CPUs, not '$cpus'"
 	[[ $skid =~ ^[0-9]{1,6}$ ]] || die "a skid of 0 to 999999 instructions, not '$skid'"
+	[[ $memory =~ ^[1-9][0-9]{2,3}$ ]] || die "100 to 9999 MiB of memory, not '$memory'"
 	need xorriso python3
 	model=$(machine_get "$machine" cpu)
 	vendor=$(machine_get "$machine" vendor)
@@ -129,21 +130,21 @@ machine_run()
 	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check $L1_CMDLINE$append"
 	if ((tcg)); then
 		cmd qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35,accel=tcg \
-			-cpu EPYC-v3,+svm,+npt -smp "$cpus" -m $_memory -kernel "$KERNEL_DIR/bzImage" \
+			-cpu EPYC-v3,+svm,+npt -smp "$cpus" -m "$memory" -kernel "$KERNEL_DIR/bzImage" \
 			-initrd "$dir/initrd.cpio" -append "$cmdline" -serial mon:stdio
 		return
 	fi
-	# Not memory that Linux may use otherwise: an initrd that no boot loader told of is not reserved.
+	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not reserved.
 	size=$(stat -c %s "$dir/initrd.cpio")
 	extra=$((size / 1048576 + 1))
-	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${_memory}M,$size memmap=${extra}M\$${_memory}M"
+	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${memory}M,$size memmap=${extra}M\$${memory}M"
 	cat >"$dir/bochsrc" <<-END
 		display_library: nogui
 		plugin_ctrl: unmapped=1, biosdev=1, speaker=0, parallel=0, extfpuirq=0
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
-		memory: guest=$((_memory + extra)), host=$((_memory + extra))
-		optramimage1: file=$dir/initrd.cpio, address=$(printf 0x%x $((_memory << 20)))
+		memory: guest=$((memory + extra)), host=$((memory + extra))
+		optramimage1: file=$dir/initrd.cpio, address=$(printf 0x%x $((memory << 20)))
 		cpu: model=$model, count=$cpus, ips=$_ips, reset_on_triple_fault=0
 		clock: sync=none, time0=946684800
 		boot: cdrom
