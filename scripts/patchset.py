@@ -49,9 +49,11 @@ SERIES_HEADER = b"""\
 class Problem(Exception):
     """An error that the user can do something about: what, and what to do next."""
 
-    def __init__(self, what, todo=None):
+    def __init__(self, what, todo=None, number=None, state=None):
         super().__init__(what)
         self.todo = todo
+        self.number = number    # of the patch that does not apply, from 1
+        self.state = state      # the files that it should have applied to: {path: (mode, blob)}
 
 
 def say(text):
@@ -151,6 +153,7 @@ class Patch:
         self.body = b""         # below the subject, without the empty line between them
         self.adds = []
         self.diff = b""
+        self.new_diff = b""     # as git gives it now, where `diff` is the text that we have
 
     @property
     def topic(self):
@@ -250,12 +253,70 @@ class Patch:
         return found
 
 
-def same_change(a, b):
-    """Do two diffs say the same, wherever in the files it stands?"""
-    def norm(diff):
-        diff = re.sub(rb"^index .*\n", b"", diff, flags=re.M)
-        return re.sub(rb"^@@ -\d+(,\d+)? \+\d+(,\d+)? @@.*$", rb"@@ \1 \2", diff, flags=re.M)
-    return norm(a) == norm(b)
+HUNK = re.compile(rb"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)\n", re.M)
+
+
+def pieces(lines):
+    """Cut the lines of a hunk within each run of context between two changes: [(first index, last index + 1)]."""
+    changes = [i for i, text in enumerate(lines) if text[:1] != b" "]
+    cuts = [0]
+    for i, j in zip(changes, changes[1:]):
+        if j - i > 1:
+            cuts.append(i + 1 + (j - i) // 2)
+    cuts.append(len(lines))
+    return list(zip(cuts, cuts[1:]))
+
+
+def trimmed(diff, path, line, fits):
+    """The diff with less context around one change, so that it fits; None if that does not help.
+
+    The change: in file `path`, whose old lines begin at `line`. fits(old lines) tells whether they are to be found. Is the
+    context between two of its lines in the way, it becomes two changes. Below a change stands at least one line of
+    context, and not less than above: otherwise git apply or patch take its place for the end of the file.
+    """
+    start = diff.find(b"diff --git a/%s b/" % os.fsencode(path))
+    for match in HUNK.finditer(diff, max(start, 0)):
+        if int(match[1]) == line:
+            break
+    else:
+        return None
+    end = re.compile(rb"^(@@ |diff --git )", re.M).search(diff, match.end())
+    end = end.start() if end else len(diff)
+    lines = diff[match.end():end].splitlines(keepends=True)
+    if any(text.startswith(b"\\") for text in lines):
+        return None
+
+    def old(part):
+        return [text[1:] for text in part if text[:1] in b" -"]
+
+    def new(part):
+        return [text[1:] for text in part if text[:1] in b" +"]
+
+    def shorten(first, last):
+        """The range of lines[first:last] that fits with the most context, or None."""
+        part = lines[first:last]
+        lead = next(i for i, text in enumerate(part) if text[:1] != b" ")
+        trail = next(i for i, text in enumerate(reversed(part)) if text[:1] != b" ")
+        choices = [(a, b) for a in range(lead + 1) for b in range(min(trail, 1), trail + 1) if b >= a or b == trail]
+        for a, b in sorted(choices, key=lambda ab: (-sum(ab), abs(ab[0] - ab[1]))):
+            found = first + lead - a, last - trail + b
+            if fits(b"".join(old(lines[found[0]:found[1]]))):
+                return found
+        return None
+
+    for cut in ([(0, len(lines))], pieces(lines)):
+        ranges = [shorten(*piece) for piece in cut]
+        if None not in ranges:
+            break
+    else:
+        return None
+    out = b""
+    for first, last in ranges:
+        part = lines[first:last]
+        out += b"@@ -%d,%d +%d,%d @@%s\n" % (
+            int(match[1]) + len(old(lines[:first])), len(old(part)),
+            int(match[3]) + len(new(lines[:first])), len(new(part)), match[5]) + b"".join(part)
+    return diff[:match.start()] + out + diff[end:]
 
 
 def slug(subject):
@@ -426,7 +487,7 @@ class PatchSet:
                         text = p.stderr.decode(errors="replace").strip()
                         raise Problem("patch %d of %d does not apply: %s/%s\n    %s" % (
                             number, len(patches), self.conf["patches"], patch.file, text.replace("\n", "\n    ")),
-                            "./vpmu tree --help, \"When a patch does not apply\"")
+                            "./vpmu tree --help, \"When a patch does not apply\"", number, state)
                 now = {}
                 for entry in here.out("ls-files", "-s", "-z", **env).split(b"\0")[:-1]:
                     meta, path = entry.split(b"\t", 1)
@@ -552,12 +613,12 @@ class PatchSet:
                 raise bad("changes nothing")
             patch.adds.sort()
             if edits:
-                diff = git.out("diff-tree", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
-                               "--src-prefix=a/", "--dst-prefix=b/", "-U3", "--diff-algorithm=histogram",
-                               "--no-indent-heuristic", "--no-relative", parent, commit, "--", *edits)
-                if re.search(rb"^(Binary files|GIT binary patch)", diff, re.M):
+                patch.diff = _strip_index(git.out(
+                    "diff-tree", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
+                    "--src-prefix=a/", "--dst-prefix=b/", "-U3", "--diff-algorithm=histogram",
+                    "--no-indent-heuristic", "--no-relative", parent, commit, "--", *edits))
+                if re.search(rb"^(Binary files|GIT binary patch)", patch.diff, re.M):
                     raise bad("edits a binary file: cannot be mailed as text")
-                patch.diff = _strip_index(diff)
 
             paths = edits + patch.adds
             same = old.get(patch.subject) or [None]
@@ -577,9 +638,11 @@ class PatchSet:
             count = sum(1 for p in patches if p.topic == place) + 1
             patch.file = os.path.join(place, "%04d-%s.patch" % (count, slug(patch.subject)))
             # A patch that still says the same keeps its text: line numbers follow the base, reviews need not.
+            # Equal in all but the text of its diff: stays as it is if that does the same to the parent.
             if (before and (before.author, before.ident(), before.body, sorted(before.adds)) ==
-                    (patch.author, patch.ident(), patch.body, patch.adds) and same_change(before.diff, patch.diff)):
-                patch.raw = before.raw
+                    (patch.author, patch.ident(), patch.body, patch.adds) and
+                    does(git, before, parent, commit, edits)):
+                patch.raw, patch.new_diff, patch.diff = before.raw, patch.diff, before.diff
             patches.append(patch)
             parent = commit
         return ids, patches, overlay
@@ -625,6 +688,76 @@ def verify(staged, tree, base, ids):
         both = Git(scratch)
         return [i for i, (a, b) in enumerate(zip(built, ids))
                 if both.line("rev-parse", a + "^{tree}") != git.line("rev-parse", b + "^{tree}")]
+
+
+def does(git, patch, parent, commit, edits):
+    """Does the patch turn the parent's files into the commit's?"""
+    try:
+        if patch.paths() != set(edits):
+            return False
+    except Problem:
+        return False
+    if not edits:
+        return True
+    before, after = git.ls_tree(parent, edits), git.ls_tree(commit, edits)
+    with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+        # The objects that this makes are nobody's business.
+        env = {"GIT_INDEX_FILE": os.path.join(tmp, "index"), "GIT_DIR": scratch_git(tmp, git.where)}
+        here = Git(tmp)
+        here.run("update-index", "-z", "--index-info", **env, stdin=b"".join(
+            b"%s %s\t%s\0" % (mode.encode(), sha.encode(), os.fsencode(path)) for path, (mode, sha) in before.items()))
+        if here.run("apply", "--cached", "-p1", "-", stdin=patch.diff, check=False, **env).returncode:
+            return False
+        now = {}
+        for entry in here.out("ls-files", "-s", "-z", **env).split(b"\0")[:-1]:
+            meta, path = entry.split(b"\t", 1)
+            mode, sha, _ = meta.decode().split()
+            now[os.fsdecode(path)] = (mode, sha)
+        return now == after
+
+
+def fit(staged, patches, overlay, store, tree):
+    """Shorten the context of changes where that makes them apply to every version of the base that the store has.
+
+    Fewer lines of context are no fuzz, but they could fit in more than one place: then they are left alone.
+    """
+    bases = {}
+    for line in Git(store).out("for-each-ref", "--format=%(objectname) %(subject)", "refs/base").decode().splitlines():
+        commit, subject = line.split(" ", 1)
+        bases[Git(store).line("rev-parse", commit + "^{tree}")] = (commit, subject)
+    wrong = []
+    with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
+        scratch = scratch_git(tmp, tree, store)
+        for commit, name in sorted(bases.values(), key=lambda base: base[1], reverse=True):
+            saved = [(patch.diff, patch.raw) for patch in patches]
+            told = []
+            while True:
+                try:
+                    staged.build(scratch, commit)
+                    for text in told:
+                        say(text)
+                    break
+                except Problem as e:
+                    if e.number is None:
+                        raise
+                    patch = patches[e.number - 1]
+                    at = re.search(r"patch failed: (.*):(\d+)$", str(e), re.M)
+                    shorter = None
+                    if at and at[1] in e.state:
+                        text = Git(scratch).out("cat-file", "blob", e.state[at[1]][1])
+                        shorter = trimmed(patch.diff, at[1], int(at[2]), lambda old, text=text: text.count(old) == 1)
+                    if shorter is None or shorter == patch.diff:
+                        wrong.append("%s: %s" % (name, e))
+                        for patch, (patch.diff, patch.raw) in zip(patches, saved):
+                            pass
+                        shutil.rmtree(staged.root)
+                        staged.write(patches, overlay)
+                        break
+                    told.append("  %s: less context at %s:%s, for %s" % (patch.file, at[1], at[2], name))
+                    patch.diff, patch.raw = shorter, None
+                    shutil.rmtree(staged.root)
+                    staged.write(patches, overlay)
+    return wrong
 
 
 def scratch_git(where, *sources):
@@ -809,13 +942,19 @@ def cmd_import(args):
         if bad:
             # A kept text can be wrong where equal lines stand in several places: take git's.
             for patch in patches:
-                patch.raw = None
+                if patch.raw:
+                    patch.raw, patch.diff = None, patch.new_diff
             shutil.rmtree(staged.root)
             staged.write(patches, overlay)
             bad = verify(staged, tree, base, ids)
         if bad:
             raise Problem("%s does not survive the way through patches" % patches[bad[0]].file,
                           "this is a fault of patchset.py: please report it with the tree")
+        wrong = []
+        if args.fit:
+            wrong = fit(staged, patches, overlay, args.fit, tree)
+            if verify(staged, tree, base, ids):
+                raise Problem("with less context the patches give another tree")
         written, removed = install(pset, staged, args.state, args.force)
     if args.state:
         remember(pset, args.state)
@@ -823,6 +962,8 @@ def cmd_import(args):
         say("  wrote   " + name)
     for name in removed:
         say("  removed " + name)
+    for line in wrong:
+        say("warning: " + line)
     say("%d commits, %d new files; %s" % (len(patches), len(overlay), (
         "%d files written, %d removed" % (len(written), len(removed))) if written or removed else
         "the checkout has them already"))
@@ -851,7 +992,8 @@ def cmd_roundtrip(args):
         # Into nothing: the patches' text is made anew from the commits, the topics are those that we have.
         empty = PatchSet(args.set, os.path.join(tmp, "empty"))
         for patch in patches:
-            patch.raw = None
+            if patch.raw:
+                patch.raw, patch.diff = None, patch.new_diff
         empty.write(patches, overlay)
         again = empty.build(git, args.base)
         for patch, old, new in zip(patches, ids, again):
@@ -870,6 +1012,16 @@ def cmd_mails(args):
     prefix = "PATCH " + args.prefix if args.prefix else "PATCH"
     git.run("format-patch", "--quiet", "-o", args.out, "--numbered", "--full-index", "--zero-commit", "--no-renames",
             "--no-signature", "--no-base", "--subject-prefix=" + prefix, span)
+    # The edits as in our patches, whose context may be shorter.
+    commits = git.line("rev-list", "--reverse", span).split()
+    names = sorted(os.listdir(args.out))
+    for patch, commit, name in zip(PatchSet("linux", args.root).read(), commits, names, strict=True):
+        with open(os.path.join(args.out, name), "rb") as f:
+            text = f.read()
+        new = git.out("diff-tree", "-p", "--full-index", "--no-renames", commit + "^", commit, "--",
+                      *patch.adds) if patch.adds else b""
+        with open(os.path.join(args.out, name), "wb") as f:
+            f.write(text[:re.search(rb"^diff --git ", text, re.M).start()] + patch.diff + new)
     try:
         with open(args.cover, encoding="utf-8") as f:
             text = f.read()
@@ -983,12 +1135,13 @@ def main():
     p.add_argument("--state", default="")
     p.add_argument("--force", action="store_true")
     p.add_argument("--committed", action="store_true")
+    p.add_argument("--fit", metavar="STORE", default="")
     p = command("roundtrip", cmd_roundtrip, help="check that both directions lose nothing")
     p.add_argument("set", choices=SETS)
     p.add_argument("root")
     p.add_argument("gitdir")
     p.add_argument("base")
-    p = command("mails", cmd_mails, "gitdir", "base", "tip", "out", "cover", help="write complete mails")
+    p = command("mails", cmd_mails, "root", "gitdir", "base", "tip", "out", "cover", help="write complete mails")
     p.add_argument("--prefix", default="")
     p = command("maintainers", cmd_maintainers, "root", help="check or insert our MAINTAINERS entries")
     p.add_argument("gitdir", nargs="?")
