@@ -1068,9 +1068,9 @@ def cmd_maintainers(args):
             theirs = [t for t, _ in maintainers_entries(text[text.index("Maintainers List"):])]
             if title in theirs:
                 raise Problem("%s has an entry '%s' already" % (args.insert, title))
-            # The file is sorted by title; its last entry is THE REST.
-            after = next(t for t in theirs if t > title or t == "THE REST")
-            at = text.index("\n\n" + after + "\n") + 2
+            # The file is sorted by title, by and large: behind the title that ours would follow.
+            before = max(t for t in theirs if t < title)
+            at = text.index("\n\n", text.index("\n\n" + before + "\n") + 2) + 2
             text = text[:at] + entry + "\n\n" + text[at:]
         with open(args.insert, "w", encoding="utf-8") as f:
             f.write(text)
