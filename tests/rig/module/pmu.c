@@ -815,6 +815,38 @@ static void perf_metrics(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, rd(MSR_PERF_METRICS), 0, "writable to 0");
 }
 
+/*
+ * Events whose numbers are a model's.  What holds for each model: parts are not more than the
+ * whole, and once the model's memory has seen a sequence it says the same each time.
+ */
+static void modelled_events(struct kunit *test)
+{
+	const struct { const char *name; u16 event; } events[] = {
+		{ "reference cycles", 0x013c }, { "branch misses", 0x00c5 },
+		{ "cache references", 0x4f2e }, { "cache misses", 0x412e },
+	};
+	struct setup s = { .global = 0xf };
+	struct counts first, c, again;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		s.sel[i] = RIG_SEL(events[i].event);
+
+	/* 16 KiB of data that nobody has read for long, a loop's end that nobody foresees */
+	measure(&s, rig_seq_rep_lodsb, 16384, &first);
+	KUNIT_EXPECT_NE_MSG(test, first.pmc[2], 0, "cache references");
+	KUNIT_EXPECT_LE_MSG(test, first.pmc[3], first.pmc[2], "cache misses");
+	measure(&s, rig_seq_loop, 1000, &first);
+	KUNIT_EXPECT_GE_MSG(test, first.pmc[0], 2000, "reference cycles");
+	KUNIT_EXPECT_NE_MSG(test, first.pmc[1], 0, "branch misses");
+	KUNIT_EXPECT_LT_MSG(test, first.pmc[1], 1000, "branch misses");
+
+	measure(&s, rig_seq_loop, 1000, &c);
+	measure(&s, rig_seq_loop, 1000, &again);
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		KUNIT_EXPECT_EQ_MSG(test, c.pmc[i], again.pmc[i], "two runs, %s", events[i].name);
+}
+
 /* ---- overflow and the interrupt ---- */
 
 static void set_lvtpc(u32 val)
@@ -1047,6 +1079,52 @@ static void freeze_on_pmi(struct kunit *test)
 	KUNIT_EXPECT_GE(test, free.pmc[1], 2000);
 }
 
+/*
+ * Tools that replay an execution stop it at the n-th conditional branch: 100 branches more are 100
+ * turns of the loop more, 200 instructions.
+ */
+static void overflow_of_branches_is_exact(struct kunit *test)
+{
+	struct counts few, many;
+	struct setup s = { .global = BIT_ULL(32) | 1 };
+
+	s.sel[0] = RIG_SEL(m->cond) | RIG_SEL_INT;
+	s.fixed_ctrl = RIG_FIXED(0, RIG_FIXED_OS | RIG_FIXED_USR);
+	wr(MSR_IA32_DEBUGCTLMSR, host.debugctl | RIG_DEBUGCTL_FREEZE);
+	s.pmc[0] = -100;
+	set_lvtpc(APIC_DM_NMI);
+	measure(&s, rig_seq_loop, 1000 + skid, &few);
+	s.pmc[0] = -200;
+	set_lvtpc(APIC_DM_NMI);
+	measure(&s, rig_seq_loop, 1000 + skid, &many);
+	wr(MSR_IA32_DEBUGCTLMSR, host.debugctl);
+	KUNIT_EXPECT_EQ(test, few.pmis, 1);
+	KUNIT_EXPECT_EQ(test, many.pmis, 1);
+	KUNIT_EXPECT_EQ(test, many.fixed[0] - few.fixed[0], 200);
+}
+
+/* An overflow by a string instruction interrupts after all of it. */
+static void overflow_in_rep(struct kunit *test)
+{
+	struct counts c;
+	struct setup s;
+	u64 before;
+
+	/* Find the place of the REP first: the sequence is as long as rig_seq_sled up to it. */
+	pmi_setup(&s, 32, 1ULL << 40);
+	set_lvtpc(APIC_DM_NMI);
+	measure(&s, rig_seq_rep_sled, 0, &c);
+	KUNIT_ASSERT_EQ(test, c.pmis, 0);
+	before = (rig_sled_count + (1ULL << 40) + 7) & rig_width_mask(m);
+
+	pmi_setup(&s, 32, before + 1);
+	set_lvtpc(APIC_DM_NMI);
+	measure(&s, rig_seq_rep_sled, 0, &c);
+	KUNIT_ASSERT_EQ(test, c.pmis, 1);
+	KUNIT_EXPECT_EQ_MSG(test, c.pmi_rip - (unsigned long)rig_rep_sled_start, skid,
+			    "bytes after the REP");
+}
+
 static void frozen_counters_stand_still(struct kunit *test)
 {
 	unsigned long flags;
@@ -1220,6 +1298,7 @@ static struct kunit_case rig_pmu_cases[] = {
 	KUNIT_CASE(cmask_inv_edge),
 	KUNIT_CASE(halted_counts_no_cycles),
 	KUNIT_CASE(perf_metrics),
+	KUNIT_CASE(modelled_events),
 	KUNIT_CASE(overflow_sets_status),
 	KUNIT_CASE(overflow_of_branches),
 	KUNIT_CASE(pmi_is_nmi),
@@ -1229,6 +1308,8 @@ static struct kunit_case rig_pmu_cases[] = {
 	KUNIT_CASE(pmi_place),
 	KUNIT_CASE(two_overflows_at_once),
 	KUNIT_CASE(freeze_on_pmi),
+	KUNIT_CASE(overflow_of_branches_is_exact),
+	KUNIT_CASE(overflow_in_rep),
 	KUNIT_CASE(frozen_counters_stand_still),
 	KUNIT_CASE(pmi_reaches_kernel),
 	{}

@@ -244,6 +244,23 @@ SYM_INNER_LABEL(rig_sled_start, SYM_L_GLOBAL)
 	.endr
 END sled
 
+/* As above, with a string instruction of 4096 iterations: RDPMC and six more come before it. */
+SEQ rep_sled
+	mov	$0x40000000, %ecx
+	rdpmc
+	shl	$32, %rdx
+	or	%rdx, %rax
+	mov	%rax, rig_sled_count(%rip)
+	lea	rig_buf(%rip), %rsi
+	lea	rig_buf + 8192(%rip), %rdi
+	mov	$4096, %ecx
+	rep movsb
+SYM_INNER_LABEL(rig_rep_sled_start, SYM_L_GLOBAL)
+	.rept 1024
+	nop
+	.endr
+END rep_sled
+
 /* ---- handlers: each says how many instructions it adds ---- */
 
 /* NMI or fixed vector: where it hit, how often */

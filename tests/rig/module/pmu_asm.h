@@ -34,12 +34,13 @@ void rig_seq_gp_fault(u64 arg);
 void rig_seq_mixed(u64 arg);
 void rig_seq_hlt(u64 arg);
 void rig_seq_sled(u64 arg);
+void rig_seq_rep_sled(u64 arg);
 void rig_pmi_handler(void);
 void rig_timer_handler(void);
 void rig_ud_handler(void);
 void rig_gp_handler(void);
 void rig_iret_handler(void);
-extern u8 rig_sled_start[];
+extern u8 rig_sled_start[], rig_rep_sled_start[];
 extern u64 rig_sled_count, rig_pmi_rip;
 extern u32 rig_pmi_count, rig_timer_count;
 
