@@ -282,7 +282,7 @@ publish()
 
 	shift
 	[[ ! -e $dir ]] || return 0
-	mkdir -p "$(dirname "$dir")"
+	_make_dir "$(dirname "$dir")"
 	lock "publish-$(printf '%s' "$dir" | sha256sum | cut -c 1-16)"
 	if [[ ! -e $dir ]]; then
 		rm -rf -- "$dir".tmp.*
@@ -299,7 +299,7 @@ publish_file()
 	local file=$1 tmp
 
 	shift
-	mkdir -p "$(dirname "$file")"
+	_make_dir "$(dirname "$file")"
 	tmp=$(mktemp "$file.tmp.XXXXXX")
 	on_exit rm -f -- "$tmp"
 	"$@" "$tmp"
@@ -309,13 +309,18 @@ publish_file()
 
 declare -A _vpmu_locks=()
 
+_make_dir()
+{
+	mkdir -p "$1" 2>/dev/null || die "cannot make the directory $1" \
+		"is the disk full? If that is nobody's place to write, set VPMU_CACHE to a directory of yours"
+}
+
 lock()
 {
 	local name=$1 fd
 
 	[[ -z ${_vpmu_locks[$name]-} ]] || return 0
-	mkdir -p "$VPMU_CACHE/lock" 2>/dev/null ||
-		die "cannot write to the cache $VPMU_CACHE" "set VPMU_CACHE to a directory of yours"
+	_make_dir "$VPMU_CACHE/lock"
 	exec {fd}>>"$VPMU_CACHE/lock/$name"
 	if ! flock -n "$fd"; then
 		info "[$(elapsed)] waiting for another run of vpmu to finish ($name)"
