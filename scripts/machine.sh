@@ -96,7 +96,8 @@ machine_run()
 	done
 	[[ $cpus =~ ^[1-8]$ ]] || die "1 to 8 CPUs, not '$cpus'"
 	[[ $skid =~ ^[0-9]{1,6}$ ]] || die "a skid of 0 to 999999 instructions, not '$skid'"
-	[[ $memory =~ ^[1-9][0-9]{2,3}$ ]] || die "100 to 9999 MiB of memory, not '$memory'"
+	# Bochs takes 2048 MiB in all.
+	[[ $memory =~ ^[1-9][0-9]{2,3}$ && $memory -le 1900 ]] || die "100 to 1900 MiB of memory, not '$memory'"
 	need xorriso python3
 	model=$(machine_get "$machine" cpu)
 	vendor=$(machine_get "$machine" vendor)
