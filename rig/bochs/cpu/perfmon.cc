@@ -340,6 +340,8 @@ void bx_perfmon_c::reconfigure(void)
 
   model->rules->configure(this);
 
+  bool each_access = cache_model;
+
   num_active = 0;
   branch_model = cache_model = false;
   for (unsigned n = 0; n < BX_PMU_MAX_COUNTERS; n++) {
@@ -361,6 +363,9 @@ void bx_perfmon_c::reconfigure(void)
       break;
     }
   }
+
+  // without host pointers in the TLB each access takes the way that counts it
+  if (cache_model != each_access) cpu->TLB_flush();
 
   if (num_active != 0) {
     if (! active) { // nobody looked at the mode until now

@@ -59,7 +59,7 @@ enum {
 };
 
 // The architecture has room for so many; what a model lacks of it is #GP.
-const unsigned ARCH_GP = 8, ARCH_FIXED = 16;
+const unsigned ARCH_GP = 10, ARCH_FIXED = 16;
 
 const Bit64u EVTSEL_USR   = 1 << 16;
 const Bit64u EVTSEL_OS    = 1 << 17;
