@@ -142,52 +142,35 @@ void perf_guest_unaccount_event(struct perf_event *event)
  *
  * Only flagged PMUs change hands. That neither changes ctx->is_active nor
  * cpuctx->task_ctx: for the contexts time goes on, and events of other PMUs
- * keep running. For the same reason nobody but the two functions below
- * notices, and interrupts must be off for as long as the guest is the owner:
- * all other scheduling of events happens in interrupts, in IPIs, and in context
- * switches. perf_pmu_ctx_sched_in() nevertheless refuses to schedule events of
- * PMUs that belong to a guest; perf_guest_exit() makes up for it.
+ * keep running. So nobody but the two functions below notices, and interrupts
+ * must be off for as long as the guest is the owner: all other scheduling of
+ * events happens in interrupts, in IPIs, and in context switches. core.c
+ * refuses nevertheless to schedule events of PMUs that belong to a guest, and
+ * perf_guest_exit() makes up for it.
  */
 DEFINE_PER_CPU(enum perf_pmu_owner, perf_pmu_owner);
 
 static void flagged_pmus_disable(struct perf_cpu_context *cpuctx,
 				 struct perf_event_context *task_ctx)
 {
-	perf_ctx_disable(&cpuctx->ctx, NULL, EVENT_GUEST);
+	perf_step_disable(&cpuctx->ctx, EVENT_GUEST);
 	if (task_ctx)
-		perf_ctx_disable(task_ctx, NULL, EVENT_GUEST);
+		perf_step_disable(task_ctx, EVENT_GUEST);
 }
 
 static void flagged_pmus_enable(struct perf_cpu_context *cpuctx,
 				struct perf_event_context *task_ctx)
 {
 	if (task_ctx)
-		perf_ctx_enable(task_ctx, NULL, EVENT_GUEST);
-	perf_ctx_enable(&cpuctx->ctx, NULL, EVENT_GUEST);
+		perf_step_enable(task_ctx, EVENT_GUEST);
+	perf_step_enable(&cpuctx->ctx, EVENT_GUEST);
 }
 
-static void flagged_pmus_sched_out(struct perf_event_context *ctx)
-{
-	struct perf_event_pmu_context *pmu_ctx;
-
-	list_for_each_entry(pmu_ctx, &ctx->pmu_ctx_list, pmu_ctx_entry) {
-		if (pmu_ctx_visited(pmu_ctx, NULL, EVENT_GUEST))
-			perf_pmu_ctx_sched_out(pmu_ctx, EVENT_ALL);
-	}
-}
-
+/* Only groups that are scheduled otherwise come back. */
 static void flagged_pmus_sched_in(struct perf_event_context *ctx, enum event_type_t group)
 {
-	struct perf_event_pmu_context *pmu_ctx;
-
-	/* Only what was scheduled before comes back. */
-	if (!ctx || !(ctx->is_active & group))
-		return;
-
-	list_for_each_entry(pmu_ctx, &ctx->pmu_ctx_list, pmu_ctx_entry) {
-		if (pmu_ctx_visited(pmu_ctx, NULL, EVENT_GUEST))
-			perf_pmu_ctx_sched_in(pmu_ctx, group | EVENT_GUEST);
-	}
+	if (ctx && (ctx->is_active & group))
+		perf_step_sched_in(ctx, group | EVENT_GUEST);
 }
 
 #ifdef CONFIG_CGROUP_PERF
@@ -196,15 +179,14 @@ static struct perf_cgroup *cpu_cgroup(struct perf_cpu_context *cpuctx)
 	return cpuctx->cgrp;
 }
 
-static void cgroup_host_clocks(struct perf_cgroup *cgrp,
-			       void (*func)(struct perf_host_clock *))
+static void cgroup_host_clocks(struct perf_cgroup *cgrp, bool stopped)
 {
 	struct cgroup_subsys_state *css;
 
 	/* Events of all ancestors count while a task of @cgrp runs. */
 	for (css = cgrp ? &cgrp->css : NULL; css; css = css->parent) {
 		cgrp = container_of(css, struct perf_cgroup, css);
-		func(&this_cpu_ptr(cgrp->info)->host_clock);
+		perf_host_clock_set_stopped(&this_cpu_ptr(cgrp->info)->host_clock, stopped);
 	}
 }
 #else
@@ -213,20 +195,18 @@ static struct perf_cgroup *cpu_cgroup(struct perf_cpu_context *cpuctx)
 	return NULL;
 }
 
-static void cgroup_host_clocks(struct perf_cgroup *cgrp,
-			       void (*func)(struct perf_host_clock *))
+static void cgroup_host_clocks(struct perf_cgroup *cgrp, bool stopped)
 {
 }
 #endif
 
 /*
- * Bring all clocks that run on this CPU up to the present, then let @func stop
- * or start those of the host. A context without events that could run has no
+ * Bring all clocks that run on this CPU up to the present, then stop or start
+ * those of the host. A context without events that could run has no
  * time either; one that has such events and no time is broken.
  */
 static void host_clocks(struct perf_cpu_context *cpuctx,
-			struct perf_event_context *task_ctx,
-			void (*func)(struct perf_host_clock *))
+			struct perf_event_context *task_ctx, bool stopped)
 {
 	struct perf_event_context *ctxs[] = { &cpuctx->ctx, task_ctx };
 	int i;
@@ -234,11 +214,11 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
 	for (i = 0; i < ARRAY_SIZE(ctxs) && ctxs[i]; i++) {
 		WARN_ON_ONCE((ctxs[i]->is_active & EVENT_ALL) &&
 			     !(ctxs[i]->is_active & EVENT_TIME));
-		perf_ctx_time_update(cpuctx, ctxs[i]);
-		func(&ctxs[i]->host_clock);
+		perf_step_update_time(cpuctx, ctxs[i]);
+		perf_host_clock_set_stopped(&ctxs[i]->host_clock, stopped);
 	}
 
-	cgroup_host_clocks(cpu_cgroup(cpuctx), func);
+	cgroup_host_clocks(cpu_cgroup(cpuctx), stopped);
 }
 
 /**
@@ -253,8 +233,10 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
  * here on the hypervisor may use the PMU. It hands it to perf_guest_exit() in
  * the same state, having removed what the host must not see of the guest.
  *
- * The PMU as such is left enabled, as this is what makes the driver write what
- * it has a copy of. To stop it globally is the hypervisor's first step.
+ * The PMU as such is left enabled if there were events, as this is what makes
+ * the driver write what it has a copy of. To stop it globally is the
+ * hypervisor's first step, which needs no undoing: the driver enables the PMU
+ * when it next schedules an event.
  *
  * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU.
  * Takes the locks of the perf contexts. NMIs may come in at any time, the
@@ -273,17 +255,17 @@ void perf_guest_enter(void)
 		return;
 	}
 
-	perf_ctx_lock(cpuctx, task_ctx);
+	perf_step_lock(cpuctx, task_ctx);
 
 	/* A PMU can have events in both contexts: disable both before anything else. */
 	flagged_pmus_disable(cpuctx, task_ctx);
 
 	cgrp = cpu_cgroup(cpuctx);
-	host_clocks(cpuctx, task_ctx, perf_host_clock_stop);
+	host_clocks(cpuctx, task_ctx, true);
 
-	flagged_pmus_sched_out(&cpuctx->ctx);
+	perf_step_sched_out(&cpuctx->ctx, EVENT_ALL | EVENT_GUEST);
 	if (task_ctx)
-		flagged_pmus_sched_out(task_ctx);
+		perf_step_sched_out(task_ctx, EVENT_ALL | EVENT_GUEST);
 
 	/*
 	 * An event that an NMI wanted to have disabled is disabled when it is
@@ -291,13 +273,13 @@ void perf_guest_enter(void)
 	 * sight of the cgroup now, and so would have perf_guest_exit().
 	 */
 	if (cgrp != cpu_cgroup(cpuctx))
-		cgroup_host_clocks(cgrp, perf_host_clock_start);
+		cgroup_host_clocks(cgrp, false);
 
 	flagged_pmus_enable(cpuctx, task_ctx);
 
 	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
 
-	perf_ctx_unlock(cpuctx, task_ctx);
+	perf_step_unlock(cpuctx, task_ctx);
 }
 EXPORT_SYMBOL_GPL(perf_guest_enter);
 
@@ -323,12 +305,12 @@ void perf_guest_exit(void)
 		return;
 	}
 
-	perf_ctx_lock(cpuctx, task_ctx);
+	perf_step_lock(cpuctx, task_ctx);
 
 	flagged_pmus_disable(cpuctx, task_ctx);
 
 	/* Events come back with the time at which the guest ended. */
-	host_clocks(cpuctx, task_ctx, perf_host_clock_start);
+	host_clocks(cpuctx, task_ctx, false);
 
 	/* In the order of priority, see ctx_resched(). */
 	flagged_pmus_sched_in(&cpuctx->ctx, EVENT_PINNED);
@@ -340,6 +322,6 @@ void perf_guest_exit(void)
 
 	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 
-	perf_ctx_unlock(cpuctx, task_ctx);
+	perf_step_unlock(cpuctx, task_ctx);
 }
 EXPORT_SYMBOL_GPL(perf_guest_exit);

@@ -822,7 +822,7 @@ static void guest_with_idle_cgroup_events(struct kunit *test)
 	cgrp->css.cgroup = cgroup;
 	cgrp->css.flags = CSS_NO_REF;
 	cgrp->info = alloc_percpu(struct perf_cgroup_info);
-	KUNIT_ASSERT_NOT_NULL(test, cgrp->info);
+	KUNIT_ASSERT_TRUE(test, !!cgrp->info);
 
 	event = try_event(&flagged, test_cpu(test), EVENT(.id = 'a', .cgrp = cgrp));
 	if (!IS_ERR(event)) {
@@ -910,7 +910,7 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(vm_keeps_events_away),
 	KUNIT_CASE(vm_tolerates_other_events),
 	KUNIT_CASE(failed_events_are_not_counted),
-	KUNIT_CASE(vms_and_events_race),
+	KUNIT_CASE_SLOW(vms_and_events_race),
 	KUNIT_CASE(guest_without_events),
 	KUNIT_CASE(guest_displaces_events),
 	KUNIT_CASE(guest_displaces_task_events),
