@@ -45,6 +45,10 @@ struct bx_perfmon_cold_t {
   static const unsigned L1_LINES = 512, LAST_LINES = 32768;
   Bit64u l1[L1_LINES], last[LAST_LINES];
 
+  // totals of data accesses, and where the next counter overflows
+  Bit64u loads, stores;
+  Bit64u loads_due, stores_due, loads_stores_due;
+
   // SELECT, TOS, FROM, TO and INFO registers
   Bit64u lbr[2 + 3 * BX_PMU_MAX_LBR];
 
@@ -54,6 +58,8 @@ struct bx_perfmon_cold_t {
     memset(l1, 0xff, sizeof(l1));
     memset(last, 0xff, sizeof(last));
     memset(lbr, 0, sizeof(lbr));
+    loads = stores = 0;
+    loads_due = stores_due = loads_stores_due = BX_PERFMON_NEVER;
   }
 };
 
@@ -208,6 +214,8 @@ void bx_perfmon_c::register_state(bx_param_c *parent)
     new bx_shadow_data_c(list, "predictor", cold->predictor, sizeof(cold->predictor));
     new bx_shadow_data_c(list, "cache1", (Bit8u*) cold->l1, sizeof(cold->l1));
     new bx_shadow_data_c(list, "cache2", (Bit8u*) cold->last, sizeof(cold->last));
+    BXRS_DEC_PARAM_FIELD(list, loads, cold->loads);
+    BXRS_DEC_PARAM_FIELD(list, stores, cold->stores);
     new bx_shadow_data_c(list, "lbr", (Bit8u*) cold->lbr, sizeof(cold->lbr));
   }
 }
@@ -292,6 +300,12 @@ Bit64u bx_perfmon_c::total(unsigned event) const
     return cache_references;
   case BX_PMU_EVENT_CACHE_MISSES:
     return cache_misses;
+  case BX_PMU_EVENT_LOADS:
+    return cold->loads;
+  case BX_PMU_EVENT_STORES:
+    return cold->stores;
+  case BX_PMU_EVENT_LOADS_STORES:
+    return cold->loads + cold->stores;
   default:
     return 0;
   }
@@ -359,6 +373,9 @@ void bx_perfmon_c::reconfigure(void)
       break;
     case BX_PMU_EVENT_CACHE_REFERENCES:
     case BX_PMU_EVENT_CACHE_MISSES:
+    case BX_PMU_EVENT_LOADS:
+    case BX_PMU_EVENT_STORES:
+    case BX_PMU_EVENT_LOADS_STORES:
       cache_model = true;
       break;
     }
@@ -380,6 +397,11 @@ void bx_perfmon_c::reconfigure(void)
   plan();
 }
 
+static void lower(Bit64u *limit, Bit64u val)
+{
+  if (*limit > val) *limit = val;
+}
+
 // How far can execution go before the next overflow (or interrupt)?  Each
 // event that follows icount advances by at most 'rate' per step of icount; the
 // other ones have an exact limit where they are counted.
@@ -388,6 +410,7 @@ void bx_perfmon_c::plan(void)
   Bit64u steps = BX_PERFMON_NEVER;
 
   branch_misses_due = cache_references_due = cache_misses_due = BX_PERFMON_NEVER;
+  cold->loads_due = cold->stores_due = cold->loads_stores_due = BX_PERFMON_NEVER;
 
   if (pmi_due != BX_PERFMON_NEVER) {
     Bit64u now = retired();
@@ -406,13 +429,22 @@ void bx_perfmon_c::plan(void)
         limit = (left + model->slots_per_cycle - 1) / model->slots_per_cycle;
         break;
       case BX_PMU_EVENT_BRANCH_MISSES:
-        if (branch_misses_due > branch_misses + left) branch_misses_due = branch_misses + left;
+        lower(&branch_misses_due, branch_misses + left);
         continue;
       case BX_PMU_EVENT_CACHE_REFERENCES:
-        if (cache_references_due > cache_references + left) cache_references_due = cache_references + left;
+        lower(&cache_references_due, cache_references + left);
         continue;
       case BX_PMU_EVENT_CACHE_MISSES:
-        if (cache_misses_due > cache_misses + left) cache_misses_due = cache_misses + left;
+        lower(&cache_misses_due, cache_misses + left);
+        continue;
+      case BX_PMU_EVENT_LOADS:
+        lower(&cold->loads_due, cold->loads + left);
+        continue;
+      case BX_PMU_EVENT_STORES:
+        lower(&cold->stores_due, cold->stores + left);
+        continue;
+      case BX_PMU_EVENT_LOADS_STORES:
+        lower(&cold->loads_stores_due, cold->loads + cold->stores + left);
         continue;
       }
     }
@@ -462,7 +494,7 @@ void bx_perfmon_c::service(void)
       deliver_pmi();
   }
 
-  plan();
+  if (model != NULL) plan();
 }
 
 Bit64u *bx_perfmon_c::lbr(unsigned n)
@@ -594,7 +626,33 @@ void bx_perfmon_c::count_branch(Bit64u rip, bool taken)
   }
 }
 
-void bx_perfmon_c::count_access(bx_phy_address paddr, unsigned len)
+void bx_perfmon_c::count_access(unsigned rw)
+{
+  if (rw == BX_RW || ! (rw & 1)) cold->loads++;
+  if (rw & 1) cold->stores++;
+
+  if (cold->loads >= cold->loads_due || cold->stores >= cold->stores_due ||
+      cold->loads + cold->stores >= cold->loads_stores_due)
+  {
+    cpu->signal_event(BX_EVENT_PERFMON);
+  }
+}
+
+void bx_perfmon_c::count_flush(bx_phy_address paddr)
+{
+  Bit64u line = paddr >> 6;
+  Bit64u *l1 = &cold->l1[line & (bx_perfmon_cold_t::L1_LINES - 1)];
+  Bit64u *last = &cold->last[line & (bx_perfmon_cold_t::LAST_LINES - 1)];
+
+  // the last level is asked for the line, and neither has it afterwards
+  cache_references++;
+  if (*last != line) cache_misses++;
+  else *last = BX_PERFMON_NEVER;
+  if (*l1 == line) *l1 = BX_PERFMON_NEVER;
+  missed();
+}
+
+void bx_perfmon_c::count_lines(bx_phy_address paddr, unsigned len)
 {
   Bit64u line = paddr >> 6, end = (paddr + len - 1) >> 6;
 

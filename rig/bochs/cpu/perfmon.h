@@ -56,6 +56,9 @@ enum bx_perfmon_event_t {
   BX_PMU_EVENT_CACHE_REFERENCES,      // modelled
   BX_PMU_EVENT_CACHE_MISSES,          // modelled
   BX_PMU_EVENT_SLOTS,                 // modelled
+  BX_PMU_EVENT_LOADS,                 // modelled
+  BX_PMU_EVENT_STORES,                // modelled
+  BX_PMU_EVENT_LOADS_STORES,          // modelled
   BX_PMU_EVENT_LAST
 };
 
@@ -157,7 +160,7 @@ public:
   Bit64u unwound;                     // icount steps that retired nothing: exceptions,
                                       // VM-exits, all but the last step of a REP
   bool   branch_model;                // somebody counts branch misses
-  bool   cache_model;                 // somebody counts cache events
+  bool   cache_model;                 // somebody counts cache events, loads or stores
   bool   active;                      // some counter is enabled
   bool   early;                       // the current instruction is counted already
 
@@ -221,7 +224,9 @@ public:
   // an event of the processor took this many modelled cycles
   void add_cycles(unsigned n) { if (active) charge_cycles(n); }
   void count_branch(Bit64u rip, bool taken);              // if branch_model
-  void count_access(bx_phy_address paddr, unsigned len);  // if cache_model
+  void count_access(unsigned rw);                         // if cache_model
+  void count_lines(bx_phy_address paddr, unsigned len);   // if cache_model
+  void count_flush(bx_phy_address paddr);                 // if cache_model
 
   //
   // Statistics; changes no state that the guest can see.

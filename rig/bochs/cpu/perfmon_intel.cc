@@ -583,23 +583,27 @@ static const bx_perfmon_rules_t intel_rules = {
 // Models
 //
 
-#define ARCHITECTURAL_EVENTS                         \
+#define COMMON_EVENTS                                \
   { 0xc0, 0x00, BX_PMU_EVENT_INSTRUCTIONS },         \
   { 0x3c, 0x00, BX_PMU_EVENT_CYCLES },               \
   { 0x3c, 0x01, BX_PMU_EVENT_REF_CYCLES },           \
   { 0x2e, 0x4f, BX_PMU_EVENT_CACHE_REFERENCES },     \
   { 0x2e, 0x41, BX_PMU_EVENT_CACHE_MISSES },         \
   { 0xc4, 0x00, BX_PMU_EVENT_BRANCHES },             \
-  { 0xc5, 0x00, BX_PMU_EVENT_BRANCH_MISSES }
+  { 0xc5, 0x00, BX_PMU_EVENT_BRANCH_MISSES },        \
+  /* these are not architectural, but all models have them: MEM_INST_RETIRED */ \
+  { 0xd0, 0x81, BX_PMU_EVENT_LOADS },                \
+  { 0xd0, 0x82, BX_PMU_EVENT_STORES },               \
+  { 0xd0, 0x83, BX_PMU_EVENT_LOADS_STORES }
 
 static const bx_perfmon_select_t skylake_x_events[] = {
-  ARCHITECTURAL_EVENTS,
+  COMMON_EVENTS,
   { 0xc4, 0x01, BX_PMU_EVENT_COND_BRANCHES },
   { 0, 0, BX_PMU_EVENT_NONE }
 };
 
 static const bx_perfmon_select_t icelake_events[] = {
-  ARCHITECTURAL_EVENTS,
+  COMMON_EVENTS,
   { 0xa4, 0x01, BX_PMU_EVENT_SLOTS },
   { 0xc4, 0x11, BX_PMU_EVENT_COND_BRANCHES },
   { 0, 0, BX_PMU_EVENT_NONE }
