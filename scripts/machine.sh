@@ -74,7 +74,7 @@ _boot_iso()
 machine_run()
 {
 	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 append='' marks='' timeout=0 tcg=0 env=() args=()
-	local dir size extra model vendor perfmon cmdline L1_CMDLINE KVM_INTEL_ARGS L2_CPU
+	local dir size extra model vendor perfmon cmdline
 
 	shift
 	while (($#)); do
@@ -102,19 +102,15 @@ machine_run()
 	model=$(machine_get "$machine" cpu)
 	vendor=$(machine_get "$machine" vendor)
 	perfmon=$(machine_get "$machine" perfmon)
-	L1_CMDLINE='' KVM_INTEL_ARGS='' L2_CPU=''
-	# shellcheck source=/dev/null
-	. "$VPMU_ROOT/rig/workarounds"
 	if ((tcg)); then
-		vendor=amd perfmon=none L1_CMDLINE=''
+		vendor=amd perfmon=none
 	fi
 
 	dir=$VPMU_BUILD/run/$name
 	rm -rf "$dir"
 	mkdir -p "$dir/initrd/vpmu"
 	{
-		printf '%s=%q\n' MACHINE "$machine" VENDOR "$vendor" CPUS "$cpus" SKID "$skid" L2_CPU "$L2_CPU" L2_CMDLINE ''
-		[[ $vendor != intel ]] || printf 'KVM_ARGS=%q\n' "$KVM_INTEL_ARGS"
+		printf '%s=%q\n' MACHINE "$machine" VENDOR "$vendor" CPUS "$cpus" SKID "$skid"
 		for env in ${env[@]+"${env[@]}"}; do
 			printf '%s=%q\n' "${env%%=*}" "${env#*=}"
 		done
@@ -128,7 +124,7 @@ machine_run()
 		cat "$ROOTFS_DIR/initrd.cpio"
 		_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 -
 	} >"$dir/initrd.cpio"
-	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check $L1_CMDLINE$append"
+	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check$append"
 	if ((tcg)); then
 		cmd qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35,accel=tcg \
 			-cpu EPYC-v3,+svm,+npt -smp "$cpus" -m "$memory" -kernel "$KERNEL_DIR/bzImage" \
