@@ -32,10 +32,10 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cpufeature.h>
 #include <linux/kvm_host.h>
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
-#include <asm/cpufeature.h>
 #include <asm/msr.h>
 
 #include "irq.h"
@@ -155,6 +155,40 @@ void kvm_passthrough_pmu_put_vm(struct kvm *kvm)
 	kvm->arch.passthrough_pmu = false;
 }
 
+static bool wants_pmi(struct kvm_pmc *pmc)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	if (pmc_is_gp(pmc))
+		return pmc->eventsel & ARCH_PERFMON_EVENTSEL_INT;
+
+	return fixed_ctrl_field(pmu->fixed_ctr_ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
+	       INTEL_FIXED_0_ENABLE_PMI;
+}
+
+/*
+ * The PMI of an overflow may still be on its way when LVTPC is about to be the
+ * host's again, and would never reach the guest then.  But the overflow is in
+ * the status by now, so make the request that the PMI would make.  If the PMI
+ * does arrive in time, which is the rule, its request is the same one.
+ */
+static void request_late_pmi(struct kvm_vcpu *vcpu, u64 overflows)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (!pmu->lvtpc_unmasked)
+		return;
+
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&overflows) {
+		if (wants_pmi(pmc)) {
+			kvm_make_request(KVM_REQ_PMI, vcpu);
+			return;
+		}
+	}
+}
+
 /*
  * RDPMC is much cheaper than WRMSR, and with the counters of a guest that leaves
  * them alone there is nothing to write.
@@ -196,14 +230,18 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	struct kvm_pmc *pmc;
 	unsigned int i;
+	u32 lvtpc;
 
 	lockdep_assert_irqs_disabled();
 
 	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
 		return;
 
+	lvtpc = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
+	pmu->lvtpc_unmasked = !(lvtpc & APIC_LVT_MASKED);
+
 	perf_guest_enter();
-	perf_load_guest_lvtpc(kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC));
+	perf_load_guest_lvtpc(lvtpc);
 
 	kvm_pmu_call(passthrough_stop)();
 
@@ -231,6 +269,7 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 status = pmu->global_status;
 	struct kvm_pmc *pmc;
 	unsigned int i;
 
@@ -240,6 +279,7 @@ void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 		return;
 
 	kvm_pmu_call(passthrough_put)(vcpu);
+	request_late_pmi(vcpu, pmu->global_status & ~status);
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
@@ -325,22 +365,13 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
  */
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
-	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	bool intr;
-
 	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
 	if (pmc->counter)
 		return;
 
-	pmu->global_status |= BIT_ULL(pmc->idx);
+	pmc_to_pmu(pmc)->global_status |= BIT_ULL(pmc->idx);
 
-	if (pmc_is_gp(pmc))
-		intr = pmc->eventsel & ARCH_PERFMON_EVENTSEL_INT;
-	else
-		intr = fixed_ctrl_field(pmu->fixed_ctr_ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
-		       INTEL_FIXED_0_ENABLE_PMI;
-
-	if (intr)
+	if (wants_pmi(pmc))
 		kvm_make_request(KVM_REQ_PMI, pmc->vcpu);
 }
 
