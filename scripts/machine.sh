@@ -5,7 +5,7 @@
 #
 #   machine_names			the machines, one a line
 #   machine_check MACHINE		dies unless there is such a machine
-#   machine_trees			brings build/linux and build/bochs up to date
+#   machine_trees			installs the packages needed, brings build/linux and build/bochs up to date
 #   machine_artefacts [base]		builds whatever is missing; "base" takes the unpatched kernel
 #   machine_run MACHINE [OPTION...]	boots L1, waits until it powers off
 #	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
@@ -36,6 +36,7 @@ machine_check()
 
 machine_trees()
 {
+	"$VPMU_ROOT/scripts/setup" --packages
 	[[ -n ${LINUX_TREE-} ]] || "$VPMU_ROOT/scripts/tree"
 	[[ -n ${BOCHS_TREE-} ]] || "$VPMU_ROOT/scripts/tree" --bochs
 }
