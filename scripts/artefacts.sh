@@ -9,7 +9,7 @@
 #   artefact_bochs patched|base	BOCHS_DIR	bochs
 #   artefact_perf			PERF_DIR	perf, static
 #   artefact_selftests		SELFTESTS_DIR	the kernel's KVM selftests
-#   artefact_tests		TESTS_DIR	programs of tests/*, static
+#   artefact_tests		TESTS_DIR	programs of tests/* and bench, static
 #   artefact_rootfs KERNEL_DIR [GUEST_KERNEL_DIR]
 #				ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
 #
@@ -299,7 +299,7 @@ artefact_selftests()
 
 # ---- our own test programs ----
 
-# tests/SUITE/NAME.c becomes NAME, linked statically; NAME.S has no C library under it, so that
+# tests/SUITE/NAME.c (or bench/NAME.c) becomes NAME, linked statically; NAME.S has no C library under it, so that
 # each of its instructions is in sight. A suite with a Makefile builds itself into O, its kernel
 # modules with KDIR.
 _build_tests()
@@ -307,7 +307,7 @@ _build_tests()
 	local out=$1 dir dst src
 
 	cp "$VPMU_ROOT/tests/ktap.sh" "$out/"
-	for dir in "$VPMU_ROOT"/tests/*/; do
+	for dir in "$VPMU_ROOT"/tests/*/ "$VPMU_ROOT/bench/"; do
 		dst=$out/$(basename "$dir")
 		[[ -e $dir/run ]] || continue
 		mkdir "$dst"
@@ -330,7 +330,7 @@ _build_tests()
 
 artefact_tests()
 {
-	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" "$(compiler_key)" \
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" @"$VPMU_ROOT/bench" "$(compiler_key)" \
 		"$(declare -f _build_tests)" | cut -c 1-16)
 	! cached "$TESTS_DIR" || return 0
 	run tests publish "$TESTS_DIR" _build_tests
