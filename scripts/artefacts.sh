@@ -13,10 +13,9 @@
 #   artefact_rootfs KERNEL_DIR [GUEST_KERNEL_DIR]
 #				ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
 #
-# "base" is the pristine source, for comparison; "debug" the patched one with the checks of
-# kernel.debug.config.  To be called in the script's own shell (they use `run`).  LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux and
-# build/bochs; what is built is the content of the work tree, edits that are not committed
-# included.
+# "base" is the pristine source, for comparison; "debug" the patched one with the checks of kernel.debug.config. To be
+# called in the script's own shell (they use `run`). LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux
+# and build/bochs; what is built is the content of the work tree, edits that are not committed included.
 
 export CCACHE_DIR=$VPMU_CACHE/ccache
 export CCACHE_BASEDIR=$VPMU_ROOT CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
@@ -129,7 +128,8 @@ _check_config()
 		fi
 		line=
 	done <"$2/vpmu.config"
-	[[ -z ${line-} ]] || die "kernel configuration: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
+	[[ -z ${line-} ]] ||
+		die "kernel configuration: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
 }
 
 _build_kernel()
@@ -330,8 +330,8 @@ _build_tests()
 
 artefact_tests()
 {
-	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" @"$VPMU_ROOT/bench" "$(compiler_key)" \
-		"$(declare -f _build_tests)" | cut -c 1-16)
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" @"$VPMU_ROOT/bench" \
+		"$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
 	! cached "$TESTS_DIR" || return 0
 	run tests publish "$TESTS_DIR" _build_tests
 }

@@ -39,19 +39,19 @@
 # Files:
 #   content_key ARG...   sha256 over the arguments; "@FILE" stands for the content and mode of FILE (or of all files
 #                        below the directory FILE). Prints 64 hex digits.
-#   publish DIR CMD...   unless DIR exists: runs CMD... TMP with a new directory TMP beside DIR, then renames TMP to DIR.
-#                        Whoever sees DIR sees it whole; an interrupted run leaves only DIR.tmp.*, removed by the next
-#                        one that publishes anything beside DIR.
+#   publish DIR CMD...   unless DIR exists: runs CMD... TMP with a new directory TMP beside DIR, then renames TMP to
+#                        DIR. Whoever sees DIR sees it whole; an interrupted run leaves only DIR.tmp.*, removed by the
+#                        next one that publishes anything beside DIR.
 #   cached DIR           succeeds if DIR was published, and notes that it is used: ./vpmu setup --clean asks for that
 #   publish_file FILE CMD...   the same for one file: CMD... TMP writes TMP. Replaces an existing FILE.
-#   lock NAME [WHO]      exclusive lock for all processes that share the cache, until unlock NAME or the script's end. WHO:
-#                        for the message when somebody has it.
+#   lock NAME [WHO]      exclusive lock for all processes that share the cache, until unlock NAME or the script's end.
+#                        WHO: for the message when somebody has it.
 #                        Children inherit it: unlock before starting what outlives the script.
 #   unlock NAME
 #   need PROGRAM...      dies naming ./vpmu setup if one is missing
 #   tree_dir linux|bochs the work tree: build/linux or build/bochs
 #   show_new_files TREE  lets git see new files in a work tree of Debian's source, whose .gitignore hides them all
-#   tree_key linux|bochs git's hash of the content of the work tree's commit (a content key for whatever is built from it)
+#   tree_key linux|bochs git's hash of the content of the work tree's commit: a content key for what is built from it
 #
 # Cleaning up:
 #   on_exit CMD...       runs at the end of the script, whichever way it ends, last registered first

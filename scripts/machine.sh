@@ -166,12 +166,13 @@ machine_run()
 	args+=(--console "$dir/console.log" --timeout "$timeout")
 	if [[ $emulator == qemu ]]; then
 		cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --qemu qemu-system-x86_64 -nodefaults -no-user-config \
-			-display none -no-reboot -machine q35,accel=tcg -cpu "$model" -smp "$cpus" -m "$memory" -kernel "$KERNEL_DIR/bzImage" \
-			-initrd "$dir/initrd.cpio" -append "$cmdline"
+			-display none -no-reboot -machine q35,accel=tcg -cpu "$model" -smp "$cpus" -m "$memory" \
+			-kernel "$KERNEL_DIR/bzImage" -initrd "$dir/initrd.cpio" -append "$cmdline"
 		return
 	fi
 	need xorriso
-	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not reserved.
+	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not
+	# reserved.
 	size=$(stat -c %s "$dir/initrd.cpio")
 	extra=$((size / 1048576 + 1))
 	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${memory}M,$size memmap=${extra}M\$${memory}M"

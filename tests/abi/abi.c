@@ -10,8 +10,8 @@
  *						MISC_ENABLE got MWAIT while its quirk is off
  *	extension NAME VALUE			KVM_CHECK_EXTENSION
  *	disable-exits BITS WHEN RESULT		KVM_ENABLE_CAP(KVM_CAP_X86_DISABLE_EXITS)
- *	sregs-cr4 BIT bare|supported RESULT	KVM_SET_SREGS with this bit of CR4, without CPUID and with the supported one
- *	set-cpuid WHAT RESULT			KVM_SET_CPUID2
+ *	sregs-cr4 BIT bare|supported RESULT	KVM_SET_SREGS with this bit of CR4, without CPUID and with the supported
+ *	one set-cpuid WHAT RESULT			KVM_SET_CPUID2
  *	msr-index INDEX yes, feature-msr INDEX VALUE
  *						KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST
  *

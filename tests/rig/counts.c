@@ -3,7 +3,8 @@
  * Exact counts through the kernel's unmodified perf events: user code, kernel code,
  * both; RDPMC of user space with and without permission.
  *
- * `counts CPU` prints KTAP; `counts --la57` asks the processor for 5-level paging.  Needs rig_pmu.ko loaded (its parameter "loop" is the
+ * `counts CPU` prints KTAP; `counts --la57` asks the processor for 5-level paging.  Needs rig_pmu.ko loaded (its
+ *                                                                                   parameter "loop" is the
  * kernel code of known length).
  */
 #define _GNU_SOURCE
