@@ -5,7 +5,8 @@
 # neither read nor changed (its proxy settings hold). To be sourced after lib.sh.
 #
 #   apt_lists                make sure that the package lists are there; apt_lists_new fetches them now
-#   apt_lists_fresh          the same unless they are of today; a failure is only a warning as long as there are old ones
+#   apt_lists_fresh          the same unless they are of today; a failure is only a warning as long as there are old
+#                            ones
 #   apt_private CMD ARG...   run apt-get or apt-cache CMD with our configuration
 #   apt_versions PKG         versions on offer, newest first: "version sha256"
 #   apt_package PKG VER DIR  download PKG_VER_*.deb into DIR

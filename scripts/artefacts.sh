@@ -5,17 +5,17 @@
 # below publishes a directory in the cache, named after the content that it was built from,
 # and leaves the directory's name in a variable:
 #
-#   artefact_kernel patched|base	KERNEL_DIR	bzImage, modules (lib/modules), config
+#   artefact_kernel patched|base|debug	KERNEL_DIR	bzImage, modules (lib/modules), config
 #   artefact_bochs patched|base	BOCHS_DIR	bochs
 #   artefact_perf			PERF_DIR	perf, static
 #   artefact_selftests		SELFTESTS_DIR	the kernel's KVM selftests
-#   artefact_tests		TESTS_DIR	programs of tests/*, static
-#   artefact_rootfs KERNEL_DIR	ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
+#   artefact_tests		TESTS_DIR	programs of tests/* and bench, static
+#   artefact_rootfs KERNEL_DIR [GUEST_KERNEL_DIR]
+#				ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
 #
-# "base" is the pristine source, for comparison.  To be called in the script's own shell (they
-# use `run`).  LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux and
-# build/bochs; what is built is the content of the work tree, edits that are not committed
-# included.
+# "base" is the pristine source, for comparison; "debug" the patched one with the checks of kernel.debug.config. To be
+# called in the script's own shell (they use `run`). LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux
+# and build/bochs; what is built is the content of the work tree, edits that are not committed included.
 
 export CCACHE_DIR=$VPMU_CACHE/ccache
 export CCACHE_BASEDIR=$VPMU_ROOT CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
@@ -85,23 +85,36 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-# Configures the kernel for the build directory $2. Reading KCONFIG_ALLCONFIG is all that makes it
-# differ from allnoconfig.
+# kernel_config patched|base|debug: what the kernel's configuration has beyond allnoconfig
+kernel_config()
+{
+	if [[ $1 != debug ]]; then
+		cat "$VPMU_ROOT/kernel.config"
+		return
+	fi
+	# Of two lines about a symbol the second counts.
+	awk -F = '{ if (/^CONFIG_/) { if (!($1 in line)) order[++n] = $1; line[$1] = $0 } }
+		END { for (i = 1; i <= n; i++) print line[order[i]] }' "$VPMU_ROOT/kernel.config" \
+		"$VPMU_ROOT/kernel.debug.config"
+}
+
+# Configures the kernel $3 in the build directory $2.
 _configure_kernel()
 {
-	local src=$1 obj=$2
+	local src=$1 obj=$2 which=$3
 
 	mkdir -p "$obj"
 	rm -f "$obj/.vpmu-key"
-	make -C "$src" O="$obj" "${_kernel_args[@]}" KCONFIG_ALLCONFIG="$VPMU_ROOT/kernel.config" allnoconfig
-	_check_config "$src" "$obj/.config"
+	kernel_config "$which" >"$obj/vpmu.config"
+	make -C "$src" O="$obj" "${_kernel_args[@]}" KCONFIG_ALLCONFIG="$obj/vpmu.config" allnoconfig
+	_check_config "$src" "$obj"
 }
 
-# Each line of kernel.config must have come through: a renamed symbol or a new dependency would
-# drop it silently. Symbols that the pristine source does not have are the series' own.
+# Each line of it must have come through: a renamed symbol or a new dependency would drop it
+# silently. Symbols that the pristine source does not have are the series' own.
 _check_config()
 {
-	local src=$1 config=$2 line symbol
+	local src=$1 config=$2/.config line symbol
 
 	while read -r line; do
 		[[ $line == CONFIG_*=* ]] || continue
@@ -114,15 +127,16 @@ _check_config()
 			break
 		fi
 		line=
-	done <"$VPMU_ROOT/kernel.config"
-	[[ -z ${line-} ]] || die "kernel.config: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
+	done <"$2/vpmu.config"
+	[[ -z ${line-} ]] ||
+		die "kernel configuration: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
 }
 
 _build_kernel()
 {
-	local src=$1 obj=$2 key=$3 out=$4 image
+	local src=$1 obj=$2 which=$3 key=$4 out=$5 image
 
-	_configure_kernel "$src" "$obj"
+	_configure_kernel "$src" "$obj" "$which"
 	make -C "$src" O="$obj" "${_kernel_args[@]}" -j"$_jobs" bzImage modules
 	image=$(make -s -C "$src" O="$obj" "${_kernel_args[@]}" image_name)
 	cp "$obj/$image" "$out/bzImage"
@@ -139,22 +153,23 @@ artefact_kernel()
 
 	need ccache gcc make flex bison bc
 	dir=$(linux_tree)
-	tree=$(source_tree "$dir" "$which")
+	tree=$(source_tree "$dir" "${which/debug/patched}")
 	part=$(source_part "$dir" "$tree" ./ !Documentation !MAINTAINERS !tools)
 	part+=$(source_part "$dir" "$tree" tools/ !tools/testing !tools/perf)
 	_kernel_which=$which
 	_kernel_tree=$tree
-	_kernel_key=$(content_key "$part" @"$VPMU_ROOT/kernel.config" "$(compiler_key)" \
+	_kernel_key=$(content_key "$part" "$(kernel_config "$which")" "$(compiler_key)" \
 		"$(declare -f _configure_kernel _build_kernel)")
 	KERNEL_DIR=$VPMU_CACHE/kernel/${_kernel_key:0:16}
-	[[ ! -e $KERNEL_DIR ]] || return 0
+	! cached "$KERNEL_DIR" || return 0
 	source_checkout "$dir" "$tree" "$which" linux-base
 	info "          building the $which kernel (a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
-	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which" "$_kernel_key"
+	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which" "$which" \
+		"$_kernel_key"
 }
 
-# For modules of ours: makes sure that build/kernel-patched (or -base) is the build directory of the
+# For modules of ours: makes sure that build/kernel-patched (-base, -debug) is the build directory of the
 # kernel that artefact_kernel found, which may have come from the cache.
 _kernel_build_dir()
 {
@@ -163,7 +178,7 @@ _kernel_build_dir()
 	KERNEL_OBJ=$obj
 	[[ $(cat "$obj/.vpmu-key" 2>/dev/null) != "$_kernel_key" ]] || return 0
 	source_checkout "$(linux_tree)" "$_kernel_tree" "$_kernel_which" linux-base
-	_configure_kernel "$SOURCE" "$obj"
+	_configure_kernel "$SOURCE" "$obj" "$_kernel_which"
 	make -C "$SOURCE" O="$obj" "${_kernel_args[@]}" -j"$_jobs" modules_prepare
 	cp "$KERNEL_DIR/Module.symvers" "$obj/"
 	printf '%s\n' "$_kernel_key" >"$obj/.vpmu-key"
@@ -209,7 +224,7 @@ artefact_bochs()
 	tree=$(source_tree "$dir" "$which")
 	key=$(content_key "$tree" "$(compiler_key)" "$(declare -f _build_bochs)" "${_bochs_configure[@]}")
 	BOCHS_DIR=$VPMU_CACHE/bochs/${key:0:16}
-	[[ ! -e $BOCHS_DIR ]] || return 0
+	! cached "$BOCHS_DIR" || return 0
 	source_checkout "$dir" "$tree" "$which" bochs-base
 	info "          building the emulator, Bochs ($which, a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
@@ -245,7 +260,7 @@ artefact_perf()
 	key=$(content_key "$(source_part "$dir" "$tree" tools/ !tools/testing !tools/objtool)" "$(compiler_key)" \
 		"${_perf_args[@]}" "$(declare -f _build_perf)")
 	PERF_DIR=$VPMU_CACHE/perf/${key:0:16}
-	[[ ! -e $PERF_DIR ]] || return 0
+	! cached "$PERF_DIR" || return 0
 	info "          building perf (two minutes the first time)"
 	run perf publish "$PERF_DIR" _build_perf "$dir" "$VPMU_BUILD/perf"
 }
@@ -277,14 +292,14 @@ artefact_selftests()
 		"$(source_part "$dir" "$tree" tools/testing/selftests/kvm tools/testing/selftests/lib.mk tools/include tools/arch)" \
 		"$(compiler_key)" "$(declare -f _build_selftests)")
 	SELFTESTS_DIR=$VPMU_CACHE/selftests/${key:0:16}
-	[[ ! -e $SELFTESTS_DIR ]] || return 0
+	! cached "$SELFTESTS_DIR" || return 0
 	info "          building the kernel's KVM selftests (a minute or two the first time)"
 	run selftests publish "$SELFTESTS_DIR" _build_selftests "$dir" "$VPMU_BUILD/selftests"
 }
 
 # ---- our own test programs ----
 
-# tests/SUITE/NAME.c becomes NAME, linked statically; NAME.S has no C library under it, so that
+# tests/SUITE/NAME.c (or bench/NAME.c) becomes NAME, linked statically; NAME.S has no C library under it, so that
 # each of its instructions is in sight. A suite with a Makefile builds itself into O, its kernel
 # modules with KDIR.
 _build_tests()
@@ -292,7 +307,7 @@ _build_tests()
 	local out=$1 dir dst src
 
 	cp "$VPMU_ROOT/tests/ktap.sh" "$out/"
-	for dir in "$VPMU_ROOT"/tests/*/; do
+	for dir in "$VPMU_ROOT"/tests/*/ "$VPMU_ROOT/bench/"; do
 		dst=$out/$(basename "$dir")
 		[[ -e $dir/run ]] || continue
 		mkdir "$dst"
@@ -315,9 +330,9 @@ _build_tests()
 
 artefact_tests()
 {
-	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" "$(compiler_key)" \
-		"$(declare -f _build_tests)" | cut -c 1-16)
-	[[ ! -e $TESTS_DIR ]] || return 0
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" @"$VPMU_ROOT/bench" \
+		"$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
+	! cached "$TESTS_DIR" || return 0
 	run tests publish "$TESTS_DIR" _build_tests
 }
 
@@ -371,13 +386,14 @@ _root_skeleton()
 
 _build_rootfs()
 {
-	local kernel=$1 out=$2 f to
+	local kernel=$1 guest=$2 out=$3 f to
 
 	gcc -O2 -o "$out/gen_init_cpio" "$(linux_tree)/usr/gen_init_cpio.c"
 
 	# L2: busybox, perf, the test programs
 	_root_skeleton "$out/l2"
 	install -m 755 "$VPMU_ROOT/rig/guest/init" "$out/l2/init"
+	install -m 755 "$VPMU_ROOT/rig/host/complaints" "$out/l2/usr/bin/"
 	cp "$PERF_DIR/perf" "$out/l2/usr/bin/"
 	mkdir "$out/l2/tests"
 	cp -r "$TESTS_DIR/ktap.sh" "$TESTS_DIR/guest" "$out/l2/tests"
@@ -385,7 +401,8 @@ _build_rootfs()
 	# L1: the same, and QEMU with its libraries, the kernel's modules and selftests, L2
 	_root_skeleton "$out/l1"
 	install -m 755 "$VPMU_ROOT/rig/host/init" "$out/l1/init"
-	install -m 755 "$VPMU_ROOT/rig/host/l2" "$VPMU_ROOT/rig/host/stats" "$out/l1/usr/bin/"
+	install -m 755 "$VPMU_ROOT/rig/host/l2" "$VPMU_ROOT/rig/host/stats" "$VPMU_ROOT/rig/host/complaints" \
+		"$out/l1/usr/bin/"
 	cp "$PERF_DIR/perf" "$out/l1/usr/bin/"
 	cp -r "$TESTS_DIR" "$out/l1/tests"
 	mkdir -p "$out/l1/tests/selftests/bin"
@@ -402,7 +419,7 @@ _build_rootfs()
 	done
 	cp -r "$kernel/lib/modules" "$out/l1/usr/lib/modules"
 	mkdir "$out/l1/l2"
-	cp "$kernel/bzImage" "$VPMU_ROOT/rig/guest/demo" "$out/l1/l2/"
+	cp "$guest/bzImage" "$VPMU_ROOT/rig/guest/demo" "$out/l1/l2/"
 	_cpio_list "$out/l2" | "$out/gen_init_cpio" -t 0 - >"$out/l1/l2/initrd.cpio"
 	_cpio_list "$out/l1" | "$out/gen_init_cpio" -t 0 - >"$out/initrd.cpio"
 	rm -rf "$out/l1" "$out/l2"
@@ -410,16 +427,16 @@ _build_rootfs()
 
 artefact_rootfs()
 {
-	local kernel=$1 qemu
+	local kernel=$1 guest=${2:-$1} qemu
 
 	need busybox "$_qemu" ldd
 	artefact_perf
 	artefact_selftests
 	artefact_tests
 	mapfile -t qemu < <(_with_libraries "$_qemu")
-	ROOTFS_DIR=$VPMU_CACHE/rootfs/$(content_key "$kernel" "$PERF_DIR" "$SELFTESTS_DIR" "$TESTS_DIR" \
+	ROOTFS_DIR=$VPMU_CACHE/rootfs/$(content_key "$kernel" "$guest" "$PERF_DIR" "$SELFTESTS_DIR" "$TESTS_DIR" \
 		@"$VPMU_ROOT/rig/host" @"$VPMU_ROOT/rig/guest" "$(declare -f _build_rootfs _root_skeleton _cpio_list)" \
 		@/bin/busybox "${qemu[@]/#/@}" "${_qemu_data[@]/#/@}" | cut -c 1-16)
-	[[ ! -e $ROOTFS_DIR ]] || return 0
-	run rootfs publish "$ROOTFS_DIR" _build_rootfs "$kernel"
+	! cached "$ROOTFS_DIR" || return 0
+	run rootfs publish "$ROOTFS_DIR" _build_rootfs "$kernel" "$guest"
 }

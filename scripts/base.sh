@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The pristine sources that the patches apply to, as commits in bare repositories of the cache. To be sourced after lib.sh.
+# The pristine sources that the patches apply to, as commits in bare repositories of the cache. To be sourced after
+# lib.sh.
 #
 #   base_get linux|bochs     makes sure that the base is there; sets BASE_COMMIT and BASE_NAME (for messages)
 #   base_store linux|bochs   prints the repository that holds it
 #   $PATCHSET                scripts/patchset.py
 #   base_linux_version VER SHA256   a certain linux-source-6.12 of apt; sets the same
 #
-# A base's commit has no parent and fixed dates: its id depends on the content alone. A ref names it only when it is whole.
+# A base's commit has no parent and fixed dates: its id depends on the content alone. A ref names it only when it is
+# whole.
 
 # shellcheck source=scripts/apt.sh
 . "$VPMU_ROOT/scripts/apt.sh"

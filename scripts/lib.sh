@@ -22,7 +22,8 @@
 #   info TEXT            a line
 #   warn TEXT            a line marked as a warning
 #   die TEXT [NEXT]      error, what to do next, exit 1
-#   usage                prints the calling script's #: lines; usage_error TEXT adds an error, exit 2
+#   usage                prints the calling script's #: lines
+#   usage_error TEXT     error, where to find the usage, exit 2
 #
 # Steps:
 #   steps N              this script has N steps from here on
@@ -38,16 +39,19 @@
 # Files:
 #   content_key ARG...   sha256 over the arguments; "@FILE" stands for the content and mode of FILE (or of all files
 #                        below the directory FILE). Prints 64 hex digits.
-#   publish DIR CMD...   unless DIR exists: runs CMD... TMP with a new directory TMP beside DIR, then renames TMP to DIR.
-#                        Whoever sees DIR sees it whole; an interrupted run leaves only DIR.tmp.*, removed by the next.
+#   publish DIR CMD...   unless DIR exists: runs CMD... TMP with a new directory TMP beside DIR, then renames TMP to
+#                        DIR. Whoever sees DIR sees it whole; an interrupted run leaves only DIR.tmp.*, removed by the
+#                        next one that publishes anything beside DIR.
+#   cached DIR           succeeds if DIR was published, and notes that it is used: ./vpmu setup --clean asks for that
 #   publish_file FILE CMD...   the same for one file: CMD... TMP writes TMP. Replaces an existing FILE.
-#   lock NAME            exclusive lock for all processes that share the cache, until unlock NAME or the script's end.
+#   lock NAME [WHO]      exclusive lock for all processes that share the cache, until unlock NAME or the script's end.
+#                        WHO: for the message when somebody has it.
 #                        Children inherit it: unlock before starting what outlives the script.
 #   unlock NAME
 #   need PROGRAM...      dies naming ./vpmu setup if one is missing
 #   tree_dir linux|bochs the work tree: build/linux or build/bochs
 #   show_new_files TREE  lets git see new files in a work tree of Debian's source, whose .gitignore hides them all
-#   tree_key linux|bochs git's hash of the content of the work tree's commit (a content key for whatever is built from it)
+#   tree_key linux|bochs git's hash of the content of the work tree's commit: a content key for what is built from it
 #
 # Cleaning up:
 #   on_exit CMD...       runs at the end of the script, whichever way it ends, last registered first
@@ -88,8 +92,10 @@ usage() { sed -n 's/^#: \{0,1\}//p' "$0"; }
 
 usage_error()
 {
-	printf 'error: %s\n\n' "$1" >&2
-	usage >&2
+	local name=$0
+
+	[[ $(readlink -f "$0") != "$VPMU_ROOT/scripts/"* ]] || name="./vpmu ${0##*/}"
+	printf 'error: %s\n  next: see %s --help\n' "$1" "$name" >&2
 	exit 2
 }
 
@@ -276,6 +282,22 @@ content_key()
 	done | sha256sum | cut -d ' ' -f 1
 }
 
+_publish_lock() { printf 'publish-%s' "$(printf '%s' "$1" | sha256sum | cut -c 1-16)"; }
+
+cached() { touch -c -- "$1" && [[ -e $1 ]]; }
+
+# remove_unlocked DIR WHAT...: removes WHAT unless somebody publishes DIR at this moment
+remove_unlocked()
+{
+	local fd
+
+	exec {fd}>>"$VPMU_CACHE/lock/$(_publish_lock "$1")"
+	if flock -n "$fd"; then
+		rm -rf -- "${@:2}"
+	fi
+	exec {fd}>&-
+}
+
 publish()
 {
 	local dir=$1 tmp
@@ -283,15 +305,18 @@ publish()
 	shift
 	[[ ! -e $dir ]] || return 0
 	_make_dir "$(dirname "$dir")"
-	lock "publish-$(printf '%s' "$dir" | sha256sum | cut -c 1-16)"
+	lock "$(_publish_lock "$dir")"
 	if [[ ! -e $dir ]]; then
 		rm -rf -- "$dir".tmp.*
+		for tmp in "$(dirname "$dir")"/*.tmp.*; do
+			[[ ! -d $tmp ]] || remove_unlocked "${tmp%.tmp.*}" "$tmp"
+		done
 		tmp=$(mktemp -d "$dir.tmp.XXXXXX")
 		"$@" "$tmp"
 		chmod 755 "$tmp"
 		mv -T -- "$tmp" "$dir"
 	fi
-	unlock "publish-$(printf '%s' "$dir" | sha256sum | cut -c 1-16)"
+	unlock "$(_publish_lock "$dir")"
 }
 
 publish_file()
@@ -323,7 +348,7 @@ lock()
 	_make_dir "$VPMU_CACHE/lock"
 	exec {fd}>>"$VPMU_CACHE/lock/$name"
 	if ! flock -n "$fd"; then
-		info "[$(elapsed)] waiting for another run of vpmu to finish ($name)"
+		info "[$(elapsed)] waiting for ${2-another run of vpmu} to finish ($name)"
 		flock "$fd"
 	fi
 	_vpmu_locks[$name]=$fd

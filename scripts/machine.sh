@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# One run of L1 on an emulated machine.  Needs lib.sh and artefacts.sh.
+# One run of L1 on an emulated machine.  Needs lib.sh and artefacts.sh.  A machine is a file in rig/machines:
+# "vendor=" names the KVM module, "cpu=" the emulator's CPU model; "perfmon=" the PMU's model in Bochs, or
+# "emulator=qemu" for QEMU's own emulation (TCG), which is fast and has no PMU.
 #
 #   machine_names			the machines, one a line
 #   machine_check MACHINE		dies unless there is such a machine
-#   machine_trees			installs the packages needed, brings build/linux and build/bochs up to date
-#   machine_artefacts [base]		builds whatever is missing; "base" takes the unpatched kernel
+#   machine_pmu MACHINE			prints "pmu" or "no-pmu"
+#   machine_check_options MACHINE CPUS SKID	dies unless it can have these
+#   machine_trees MACHINE...		installs the packages needed, brings build/linux and build/bochs up to date
+#   machine_artefacts KERNEL MACHINE...	builds what is missing for these machines; KERNEL as artefact_kernel takes it
 #   machine_run MACHINE [OPTION...]	boots L1, waits until it powers off
 #	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
 #	--script FILE		what L1 runs as root; without it the console is interactive
@@ -16,7 +20,6 @@
 #	--append TEXT		more for L1's kernel command line
 #	--marks FILE		where the emulator's marks go
 #	--timeout SECONDS	of real time
-#	--qemu-tcg		QEMU's own emulation instead of Bochs: fast, AMD, no PMU
 #	--echo			show L1's console
 #   The result is L1's exit status, or what scripts/run-l1.py says.
 
@@ -34,11 +37,41 @@ machine_check()
 		die "no machine '$1'" "choose one of: $(machine_names | tr '\n' ' ')"
 }
 
+# machine_pmu MACHINE: "pmu" or "no-pmu"
+machine_pmu()
+{
+	case $(machine_get "$1" perfmon) in
+	'' | none | hidden) echo no-pmu ;;
+	*) echo pmu ;;
+	esac
+}
+
+# Before anything is built for it
+machine_check_options()
+{
+	local machine=$1 cpus=$2 skid=$3
+
+	[[ $cpus =~ ^[1-8]$ ]] || die "1 to 8 CPUs, not '$cpus'"
+	[[ $skid =~ ^[0-9]{1,6}$ ]] || die "a skid of 0 to 999999 instructions, not '$skid'"
+	[[ $skid == 0 || $(machine_pmu "$machine") == pmu ]] || die "machine $machine has no PMU: no --skid"
+}
+
+# Does one of these machines need Bochs?
+_need_bochs()
+{
+	local machine
+
+	for machine; do
+		[[ $(machine_get "$machine" emulator) == qemu ]] || return 0
+	done
+	return 1
+}
+
 machine_trees()
 {
 	"$VPMU_ROOT/scripts/setup" --packages
 	[[ -n ${LINUX_TREE-} ]] || "$VPMU_ROOT/scripts/tree"
-	[[ -n ${BOCHS_TREE-} ]] || "$VPMU_ROOT/scripts/tree" --bochs
+	[[ -n ${BOCHS_TREE-} ]] || ! _need_bochs "$@" || "$VPMU_ROOT/scripts/tree" --bochs
 }
 
 # machine_get MACHINE KEY: one setting of the machine's file
@@ -50,9 +83,16 @@ machine_get()
 
 machine_artefacts()
 {
-	artefact_bochs patched
-	artefact_kernel "${1:-patched}"
-	artefact_rootfs "$KERNEL_DIR"
+	local guest=
+
+	! _need_bochs "${@:2}" || artefact_bochs patched
+	if [[ $1 == debug ]]; then
+		# What is to be checked is the host; its guests' counts are those of the usual kernel.
+		artefact_kernel patched
+		guest=$KERNEL_DIR
+	fi
+	artefact_kernel "$1"
+	artefact_rootfs "$KERNEL_DIR" "${guest:-$KERNEL_DIR}"
 }
 
 # The boot ROM wants a medium: a CD with the kernel.  The initramfs does not fit through the
@@ -74,8 +114,8 @@ _boot_iso()
 
 machine_run()
 {
-	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 append='' marks='' timeout=0 tcg=0 env=() args=()
-	local dir size extra model vendor perfmon cmdline
+	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 append='' marks='' timeout=0 env=() args=()
+	local dir size extra model vendor perfmon emulator cmdline
 
 	shift
 	while (($#)); do
@@ -90,24 +130,21 @@ machine_run()
 		--memory) memory=$2; shift ;;
 		--timeout) timeout=$2; shift ;;
 		--echo) args+=(--echo) ;;
-		--qemu-tcg) tcg=1 ;;
 		*) die "machine_run: $1?" ;;
 		esac
 		shift
 	done
-	[[ $cpus =~ ^[1-8]$ ]] || die "1 to 8 CPUs, not '$cpus'"
-	[[ $skid =~ ^[0-9]{1,6}$ ]] || die "a skid of 0 to 999999 instructions, not '$skid'"
+	machine_check_options "$machine" "$cpus" "$skid"
 	# Bochs takes 2048 MiB in all.
 	[[ $memory =~ ^[1-9][0-9]{2,3}$ && $memory -le 1900 ]] || die "100 to 1900 MiB of memory, not '$memory'"
-	need xorriso python3
+	need python3
 	model=$(machine_get "$machine" cpu)
 	vendor=$(machine_get "$machine" vendor)
 	perfmon=$(machine_get "$machine" perfmon)
-	if ((tcg)); then
-		vendor=amd perfmon=none
-	fi
+	emulator=$(machine_get "$machine" emulator)
 
 	dir=$VPMU_BUILD/run/$name
+	lock "run-$(content_key "$dir" | cut -c 1-16)"
 	rm -rf "$dir"
 	mkdir -p "$dir/initrd/vpmu"
 	{
@@ -126,13 +163,16 @@ machine_run()
 		_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 -
 	} >"$dir/initrd.cpio"
 	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check$append"
-	if ((tcg)); then
-		cmd qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35,accel=tcg \
-			-cpu EPYC-v3,+svm,+npt -smp "$cpus" -m "$memory" -kernel "$KERNEL_DIR/bzImage" \
-			-initrd "$dir/initrd.cpio" -append "$cmdline" -serial mon:stdio
+	args+=(--console "$dir/console.log" --timeout "$timeout")
+	if [[ $emulator == qemu ]]; then
+		cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --qemu qemu-system-x86_64 -nodefaults -no-user-config \
+			-display none -no-reboot -machine q35,accel=tcg -cpu "$model" -smp "$cpus" -m "$memory" \
+			-kernel "$KERNEL_DIR/bzImage" -initrd "$dir/initrd.cpio" -append "$cmdline"
 		return
 	fi
-	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not reserved.
+	need xorriso
+	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not
+	# reserved.
 	size=$(stat -c %s "$dir/initrd.cpio")
 	extra=$((size / 1048576 + 1))
 	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${memory}M,$size memmap=${extra}M\$${memory}M"
@@ -156,9 +196,6 @@ machine_run()
 	END
 	if [[ $perfmon != none ]]; then
 		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" >>"$dir/bochsrc"
-	elif [[ $skid != 0 ]]; then
-		die "machine $machine has no PMU: no --skid"
 	fi
-	cmd "$VPMU_ROOT/scripts/run-l1.py" --bochs "$BOCHS_DIR/bochs" --rc "$dir/bochsrc" --console "$dir/console.log" \
-		--timeout "$timeout" ${args[@]+"${args[@]}"}
+	cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --bochs "$BOCHS_DIR/bochs" --rc "$dir/bochsrc"
 }

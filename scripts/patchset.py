@@ -628,6 +628,9 @@ class PatchSet:
                 if place is None:
                     raise bad("its subject tells no topic", "give --topic; topics are: " + ", ".join(topics))
                 if not before and not topic and topics.index(place) < last:
+                    say("warning: %s: looks like topic %s, but is filed under %s because it comes after commits of %s; "
+                        "move it (git rebase -i %s), or give --topic"
+                        % (where, place, topics[last], topics[last], base[:12]))
                     place = topics[last]
                 if topics.index(place) < last:
                     say("warning: %s: topic %s comes after %s; topics are to come in the order %s"

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Run the emulator until L1 powers off, with L1's console in a file, on stdout or on the terminal.
 
-The configuration must have a line "com1: @CONSOLE@", which is replaced.  Exit status: L1's own
-("vpmu: L1 exit status N" on its console, at most 119), 124 after the time limit, 125 if the
-emulator ended without such a line, 130 after Ctrl-C.
+Bochs (--bochs PROGRAM --rc FILE): FILE must have a line "com1: @CONSOLE@", which is replaced.
+QEMU (--qemu COMMAND...): "-serial DEVICE" is added.  Exit status: L1's own ("vpmu: L1 exit status N"
+on its console, at most 119), 124 after the time limit, 125 if the emulator ended without such a
+line, 130 after Ctrl-C.
 
-Example: run-l1.py --bochs ./bochs --rc bochsrc --console console.log --echo --timeout 300
+Examples: run-l1.py --console console.log --echo --timeout 300 --bochs ./bochs --rc bochsrc
+          run-l1.py --console console.log --qemu qemu-system-x86_64 -kernel bzImage -append console=ttyS0
 """
 
 import argparse
@@ -29,13 +31,18 @@ PROMPT = b"L1# "  # of rig/host/init
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bochs", required=True, help="the emulator")
-    parser.add_argument("--rc", required=True, help="its configuration")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--bochs", help="the emulator")
+    which.add_argument("--qemu", nargs=argparse.REMAINDER, help="QEMU and all of its arguments; comes last")
+    parser.add_argument("--rc", help="Bochs' configuration")
     parser.add_argument("--console", required=True, help="file for all that L1 writes to its console")
     parser.add_argument("--echo", action="store_true", help="show the console on stdout, too")
     parser.add_argument("--interactive", action="store_true", help="connect the console with stdin and stdout")
     parser.add_argument("--timeout", type=float, default=0, help="seconds of real time until the emulator is ended")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.bochs and not args.rc:
+        parser.error("--bochs needs --rc")
+    return args
 
 
 def die_with_parent():
@@ -49,17 +56,25 @@ def write_all(fd, data):
         data = data[os.write(fd, data):]
 
 
-def start(args, console, inherited):
-    """Starts the emulator with its com1 on `console`."""
+def command(args, device, tty_device):
+    """The emulator's command line, with its first serial port on `device`."""
+    if args.qemu:
+        return args.qemu + ["-serial", device if tty_device else "file:" + device]
     with open(args.rc, encoding="utf-8") as f:
         text = f.read()
     if "@CONSOLE@" not in text:
         sys.exit(f"run-l1.py: no line 'com1: @CONSOLE@' in {args.rc}")
     actual = args.rc + ".run"
     with open(actual, "w", encoding="utf-8") as f:
-        f.write(text.replace("@CONSOLE@", console))
-    with open(args.rc + ".out", "wb") as out:
-        return subprocess.Popen([args.bochs, "-q", "-f", actual], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        f.write(text.replace("@CONSOLE@", f"enabled=1, mode={'term' if tty_device else 'file'}, dev={device}"))
+    return [args.bochs, "-q", "-f", actual]
+
+
+def start(args, device, tty_device, inherited):
+    """Starts the emulator; what it says itself goes into a file beside the console's."""
+    argv = command(args, device, tty_device)
+    with open(os.path.join(os.path.dirname(args.console), "emulator.out"), "wb") as out:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                 pass_fds=inherited, start_new_session=True, preexec_fn=die_with_parent)
 
 
@@ -154,7 +169,7 @@ def main():
         if args.interactive:
             fd, theirs = pty.openpty()
             tty.setraw(theirs)
-            child = start(args, f"enabled=1, mode=term, dev={os.ttyname(theirs)}", ())
+            child = start(args, os.ttyname(theirs), True, ())
             if os.isatty(0):
                 saved = termios.tcgetattr(0)
                 tty.setraw(0)
@@ -162,7 +177,7 @@ def main():
             fd, theirs = os.pipe()
             # A full pipe would stop the emulated machine.
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
-            child = start(args, f"enabled=1, mode=file, dev=/dev/fd/{theirs}", (theirs,))
+            child = start(args, f"/dev/fd/{theirs}", False, (theirs,))
             os.close(theirs)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * exits WHAT N MARK [call]: N times WHAT, between the emulator's marks MARK and MARK + 1:
+ *
+ *	nothing		the marks alone
+ *	set-cpuid	KVM_SET_CPUID2 of a vCPU that has not run yet
+ *	set-cpuid-ran	KVM_SET_CPUID2 of one that has, as at a vCPU's hotplug: the CPUID is the same
+ *	vcpu		a VM with a vCPU: created, CPUID, first KVM_RUN, closed
+ *	user		exits to user space: KVM_RUN until the guest writes to a port
+ *	cpuid		exits that KVM handles: the guest's CPUID instruction
+ *	msr		the same: the guest reads IA32_APICBASE
+ *	cr4		KVM_SET_SREGS with another CR4: the runtime bits of CPUID change
+ *
+ * With "call" it runs in a guest, and asks the host to set the marks (see l2 -h).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define MARK_PORT	0x510
+#define GUEST_PAGE	0x1000UL
+#define CR4_OSXSAVE	(1UL << 18)
+#define ENTRIES		256
+
+/* Real mode. The counter is in CX: 65535 at most. */
+static const uint8_t code_user[] = { 0xe6, 0x00, 0xeb, 0xfc };			/* out %al, $0; jmp to it */
+static const uint8_t code_cpuid[] = {
+	0x66, 0x89, 0xcf, 0x66, 0x31, 0xc0, 0x66, 0x31, 0xc9,		/* mov %ecx, %edi; xor %eax, %eax; xor %ecx, %ecx */
+	0x0f, 0xa2, 0x66, 0x89, 0xf9, 0xe2, 0xf0, 0xe6, 0x00, 0xeb, 0xfc,	/* cpuid; mov %edi, %ecx; loop; out; jmp */
+};
+static const uint8_t code_msr[] = {
+	0x66, 0x89, 0xcf, 0x66, 0xb9, 0x1b, 0x00, 0x00, 0x00,		/* mov %ecx, %edi; mov $0x1b, %ecx */
+	0x0f, 0x32, 0x66, 0x89, 0xf9, 0xe2, 0xf0, 0xe6, 0x00, 0xeb, 0xfc,	/* rdmsr; mov %edi, %ecx; loop; out; jmp */
+};
+
+static int kvm, run_size, port = -1;
+static bool call;
+static struct kvm_cpuid2 *cpuid;
+
+struct vm {
+	int fd;
+	int vcpu;
+	struct kvm_run *run;
+	void *page;
+};
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "exits: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void mark(int id)
+{
+	unsigned char byte = id;
+	char line[80];
+
+	if (call) {
+		printf("vpmu: call mark %d\n", id);
+		fflush(stdout);
+		if (!fgets(line, sizeof(line), stdin))
+			fail("the host does not answer");
+	} else if (pwrite(port, &byte, 1, MARK_PORT) != 1) {
+		fail("/dev/port");
+	}
+}
+
+static struct vm new_vm(const uint8_t *code, size_t size)
+{
+	struct kvm_userspace_memory_region region = { .guest_phys_addr = GUEST_PAGE, .memory_size = 4096 };
+	struct vm vm;
+
+	vm.fd = ioctl(kvm, KVM_CREATE_VM, 0);
+	vm.page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (vm.fd < 0 || ioctl(vm.fd, KVM_CREATE_IRQCHIP) || vm.page == MAP_FAILED)
+		fail("the VM");
+	memcpy(vm.page, code, size);
+	region.userspace_addr = (uintptr_t)vm.page;
+	if (ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region))
+		fail("its memory");
+	vm.vcpu = ioctl(vm.fd, KVM_CREATE_VCPU, 0);
+	if (vm.vcpu < 0)
+		fail("the vCPU");
+	vm.run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm.vcpu, 0);
+	if (vm.run == MAP_FAILED)
+		fail("the vCPU's page");
+	return vm;
+}
+
+static void close_vm(struct vm *vm)
+{
+	munmap(vm->run, run_size);
+	munmap(vm->page, 4096);
+	close(vm->vcpu);
+	close(vm->fd);
+}
+
+static void set_cpuid(struct vm *vm)
+{
+	if (ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid))
+		fail("KVM_SET_CPUID2");
+}
+
+static void enter(struct vm *vm)
+{
+	if (ioctl(vm->vcpu, KVM_RUN, 0) || vm->run->exit_reason != KVM_EXIT_IO)
+		fail("KVM_RUN");
+}
+
+/* To the code's beginning, with N in CX */
+static void start(struct vm *vm, unsigned int n)
+{
+	struct kvm_regs regs = { .rip = GUEST_PAGE, .rflags = 2, .rcx = n };
+	struct kvm_sregs sregs;
+
+	if (ioctl(vm->vcpu, KVM_GET_SREGS, &sregs))
+		fail("KVM_GET_SREGS");
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	if (ioctl(vm->vcpu, KVM_SET_SREGS, &sregs) || ioctl(vm->vcpu, KVM_SET_REGS, &regs))
+		fail("the vCPU's registers");
+}
+
+int main(int argc, char **argv)
+{
+	const uint8_t *code = code_user;
+	size_t size = sizeof(code_user);
+	struct kvm_sregs sregs;
+	struct termios tty;
+	unsigned int n, i;
+	const char *what;
+	struct vm vm;
+	int id;
+
+	if (argc < 4) {
+		fprintf(stderr, "usage: exits WHAT N MARK [call]\n");
+		return 2;
+	}
+	what = argv[1];
+	n = atoi(argv[2]);
+	id = atoi(argv[3]);
+	call = argc > 4;
+	if (!n || n > 65535) {
+		fprintf(stderr, "exits: 1 to 65535 times\n");
+		return 2;
+	}
+	if (call && !tcgetattr(0, &tty)) {
+		tty.c_lflag &= ~ECHO;
+		tcsetattr(0, TCSANOW, &tty);
+	}
+	if (!call)
+		port = open("/dev/port", O_WRONLY);
+	kvm = open("/dev/kvm", O_RDWR);
+	if (kvm < 0)
+		fail("/dev/kvm");
+	run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	cpuid = calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(cpuid->entries[0]));
+	if (!cpuid)
+		fail("memory");
+	cpuid->nent = ENTRIES;
+	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
+		fail("KVM_GET_SUPPORTED_CPUID");
+
+	if (!strcmp(what, "cpuid")) {
+		code = code_cpuid;
+		size = sizeof(code_cpuid);
+	} else if (!strcmp(what, "msr")) {
+		code = code_msr;
+		size = sizeof(code_msr);
+	}
+	vm = new_vm(code, size);
+	set_cpuid(&vm);
+	if (strcmp(what, "set-cpuid")) {
+		start(&vm, 1);
+		enter(&vm);
+		start(&vm, n);
+	}
+	if (ioctl(vm.vcpu, KVM_GET_SREGS, &sregs))
+		fail("KVM_GET_SREGS");
+	/* The first time is not like the others: caches, lazily allocated things. */
+	if (!strncmp(what, "set-cpuid", 9))
+		set_cpuid(&vm);
+
+	mark(id);
+	if (!strcmp(what, "cpuid") || !strcmp(what, "msr")) {
+		enter(&vm);
+	} else if (strcmp(what, "nothing")) {
+		for (i = 0; i < n; i++) {
+			if (!strncmp(what, "set-cpuid", 9)) {
+				set_cpuid(&vm);
+			} else if (!strcmp(what, "user")) {
+				enter(&vm);
+			} else if (!strcmp(what, "cr4")) {
+				sregs.cr4 ^= CR4_OSXSAVE;
+				if (ioctl(vm.vcpu, KVM_SET_SREGS, &sregs))
+					fail("KVM_SET_SREGS");
+			} else if (!strcmp(what, "vcpu")) {
+				struct vm other = new_vm(code, size);
+
+				set_cpuid(&other);
+				start(&other, 1);
+				enter(&other);
+				close_vm(&other);
+			} else {
+				fprintf(stderr, "exits: what is %s?\n", what);
+				return 2;
+			}
+		}
+	}
+	mark(id + 1);
+	close_vm(&vm);
+	return 0;
+}
