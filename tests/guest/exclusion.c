@@ -3,16 +3,22 @@
  * exclusion: runs in L1 with the passthrough vPMU on. VMs that own the PMU and events that would
  * count guests exclude one another, first comer first; events that leave guests out are welcome
  * always.
+ *
+ * With the argument "refused" all it does is to create a VM, and to say how that went.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/perf_event.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../ktap.h"
@@ -38,6 +44,25 @@ static int event(pid_t pid, int cpu, bool exclude_guest, bool user_only)
 	int fd = syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+/* Any event: the caller has the attributes. */
+static int event_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group, unsigned long flags)
+{
+	int fd;
+
+	attr->size = sizeof(*attr);
+	fd = syscall(SYS_perf_event_open, attr, pid, cpu, group, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct perf_event_attr instructions(bool exclude_guest)
+{
+	return (struct perf_event_attr) {
+		.type = PERF_TYPE_HARDWARE,
+		.config = PERF_COUNT_HW_INSTRUCTIONS,
+		.exclude_guest = exclude_guest,
+	};
 }
 
 static struct vm vm_create(bool irqchip, bool disable_pmu)
@@ -79,7 +104,258 @@ static int error_of(int fd)
 	return 0;
 }
 
-int main(void)
+static int try_vm(void)
+{
+	struct vm vm = vm_create(true, false);
+
+	vm_destroy(&vm);
+	return vm.error;
+}
+
+/* What fails after it was taken into account must not stay there. */
+static void failed_events(void)
+{
+	struct perf_event_attr attr;
+	int leader, fd;
+
+	attr = instructions(true);
+	leader = event_open(&attr, 0, -1, -1, 0);
+
+	attr = instructions(false);
+	fd = event_open(&attr, 0, 0, leader, 0);
+	expect(error_of(fd), EINVAL, "an event for another CPU than its leader's");
+	expect(try_vm(), 0, "a member of a group that failed: no VM is refused");
+
+	attr.pinned = 1;
+	fd = event_open(&attr, 0, -1, leader, 0);
+	expect(error_of(fd), EINVAL, "a pinned member of a group");
+	expect(try_vm(), 0, "a pinned member that failed: no VM is refused");
+
+	attr = instructions(false);
+	attr.use_clockid = 1;
+	attr.clockid = 9999;
+	fd = event_open(&attr, 0, -1, -1, 0);
+	expect(error_of(fd), EINVAL, "an event with an unknown clock");
+	expect(try_vm(), 0, "an event with an unknown clock that failed: no VM is refused");
+
+	attr = instructions(false);
+	fd = event_open(&attr, 0, 0, leader, PERF_FLAG_FD_NO_GROUP | PERF_FLAG_FD_OUTPUT);
+	expect(error_of(fd), EINVAL, "an event with the output of an event of another CPU");
+	expect(try_vm(), 0, "an event with impossible output that failed: no VM is refused");
+
+	close(leader);
+}
+
+/* Groups that a software event leads, which perf moves to the hardware PMU */
+static void groups(void)
+{
+	struct perf_event_attr clock = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_TASK_CLOCK,
+	};
+	struct perf_event_attr attr;
+	int leader, fd;
+	struct vm vm = vm_create(true, false);
+
+	leader = event_open(&clock, 0, -1, -1, 0);
+	attr = instructions(false);
+	fd = event_open(&attr, 0, -1, leader, 0);
+	expect(error_of(fd), EOPNOTSUPP, "a VM: a member that counts guests in a group of a software event is refused");
+	attr = instructions(true);
+	fd = event_open(&attr, 0, -1, leader, 0);
+	expect(error_of(fd), 0, "a VM: a member that leaves guests out in a group of a software event");
+	close(leader);
+
+	leader = event_open(&attr, 0, -1, -1, 0);
+	attr = instructions(false);
+	fd = event_open(&attr, 0, -1, leader, 0);
+	expect(error_of(fd), EOPNOTSUPP, "a VM: a member that counts guests in a group that leaves guests out is refused");
+	fd = event_open(&clock, 0, -1, leader, 0);
+	expect(error_of(fd), 0, "a VM: a software event in a group that leaves guests out");
+	close(leader);
+	vm_destroy(&vm);
+
+	leader = event_open(&clock, 0, -1, -1, 0);
+	attr = instructions(false);
+	fd = event_open(&attr, 0, -1, leader, 0);
+	close(leader);
+	expect(try_vm(), EBUSY, "a member that counts guests, its leader closed: KVM_CREATE_VCPU is refused");
+	close(fd);
+	expect(try_vm(), 0, "the member is closed, too: KVM_CREATE_VCPU");
+}
+
+/* Nothing that can be done with an open event makes it count guests. */
+static void ioctls(void)
+{
+	const size_t size = 2 * sysconf(_SC_PAGESIZE);
+	struct perf_event_mmap_page *page;
+	struct perf_event_attr attr;
+	int event, other;
+	struct vm vm = vm_create(true, false);
+	uint64_t period = 200000;
+
+	attr = instructions(true);
+	attr.disabled = 1;
+	attr.sample_period = 100000;
+	event = event_open(&attr, 0, -1, -1, 0);
+	other = event_open(&attr, 0, -1, -1, 0);
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, event, 0);
+	check(page != MAP_FAILED, "a VM: an event's ring buffer", "%s", strerror(errno));
+
+	expect(ioctl(event, PERF_EVENT_IOC_ENABLE, 0) ? errno : 0, 0, "a VM: enabling an event");
+	expect(ioctl(event, PERF_EVENT_IOC_REFRESH, 1) ? errno : 0, 0, "a VM: enabling an event for a sample");
+	expect(ioctl(event, PERF_EVENT_IOC_PERIOD, &period) ? errno : 0, 0, "a VM: another period");
+	expect(ioctl(other, PERF_EVENT_IOC_SET_OUTPUT, event) ? errno : 0, 0, "a VM: an event's output to another one's");
+	expect(ioctl(event, PERF_EVENT_IOC_DISABLE, 0) ? errno : 0, 0, "a VM: disabling an event");
+
+	attr.size = sizeof(attr);
+	attr.exclude_guest = 0;
+	expect(ioctl(event, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &attr) ? errno : 0, EOPNOTSUPP,
+	       "a VM: an event can't be told to count guests afterwards");
+	expect(ioctl(event, PERF_EVENT_IOC_ENABLE, 0) ? errno : 0, 0, "a VM: enabling that event");
+	expect(try_vm(), 0, "a VM: that event keeps no other VM away");
+
+	if (page != MAP_FAILED) {
+		check(page->time_enabled == page->time_running, "a VM: times in the user page", "enabled %llu, running %llu",
+		      (unsigned long long)page->time_enabled, (unsigned long long)page->time_running);
+		munmap(page, size);
+	}
+	close(other);
+	close(event);
+	vm_destroy(&vm);
+}
+
+static uint64_t count_of(int fd)
+{
+	uint64_t count = 0;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+static void loop(unsigned int n)
+{
+	volatile unsigned int i;
+
+	for (i = 0; i < n; i++)
+		;
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void inheritance(void)
+{
+	struct perf_event_attr attr;
+	uint64_t before;
+	struct vm vm;
+	pid_t child;
+	int fd;
+
+	/* fork() can't fail for want of a PMU. */
+	vm = vm_create(true, false);
+	attr = instructions(true);
+	attr.inherit = 1;
+	fd = event_open(&attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	before = count_of(fd);
+	child = fork();
+	if (!child) {
+		loop(1000000);
+		_exit(0);
+	}
+	expect(status_of(child), 0, "a VM: fork() with an event that leaves guests out");
+	before = count_of(fd) - before;
+	check(before > 1000000, "a VM: the event counts the child", "%llu", (unsigned long long)before);
+	close(fd);
+	vm_destroy(&vm);
+
+	/* The child's event goes away with the parent's. */
+	attr = instructions(false);
+	attr.inherit = 1;
+	fd = event_open(&attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	child = fork();
+	if (!child) {
+		close(fd);
+		pause();
+		_exit(0);
+	}
+	expect(try_vm(), EBUSY, "an inherited event: KVM_CREATE_VCPU is refused");
+	close(fd);
+	expect(try_vm(), 0, "the inherited event's file is closed, the child lives: KVM_CREATE_VCPU");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+
+	/* After the end of the task the event has its file, and can count nothing. */
+	child = fork();
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	attr = instructions(false);
+	fd = event_open(&attr, child, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	expect(try_vm(), EBUSY, "an event of a task that is gone: KVM_CREATE_VCPU is refused");
+	close(fd);
+	expect(try_vm(), 0, "that event is closed: KVM_CREATE_VCPU");
+
+	/* exec() removes the event, close-on-exec the file; without the latter it stays in the way. */
+	attr.remove_on_exec = 1;
+	child = fork();
+	if (!child) {
+		fd = event_open(&attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+		execl(program_invocation_name, "exclusion", "refused", NULL);
+		_exit(99);
+	}
+	expect(status_of(child), 0, "an event that exec() has removed and closed: KVM_CREATE_VCPU");
+	child = fork();
+	if (!child) {
+		fd = event_open(&attr, 0, -1, -1, 0);
+		execl(program_invocation_name, "exclusion", "refused", NULL);
+		_exit(99);
+	}
+	expect(status_of(child), EBUSY, "an event that exec() has removed but not closed: KVM_CREATE_VCPU is refused");
+	expect(try_vm(), 0, "its task is gone: KVM_CREATE_VCPU");
+}
+
+/* The file of a sysctl: what was written, or what it reads, or -errno. */
+static int watchdog(const char *value)
+{
+	int fd = open("/proc/sys/kernel/nmi_watchdog", value ? O_WRONLY : O_RDONLY);
+	char c = '?';
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = value ? write(fd, value, 1) : read(fd, &c, 1);
+	ret = ret < 0 ? -errno : value ? 0 : c - '0';
+	close(fd);
+	return ret;
+}
+
+static void nmi_watchdog(void)
+{
+	struct vm vm = vm_create(true, false);
+
+	expect(watchdog(NULL), 0, "a VM: the NMI watchdog is off");
+	expect(watchdog("1"), -EBUSY, "a VM: turning the NMI watchdog on fails");
+	expect(watchdog(NULL), 0, "a VM: the NMI watchdog is off still, and says so");
+	expect(watchdog("1"), -EBUSY, "a VM: turning it on fails each time");
+	expect(watchdog("0"), 0, "a VM: turning it off");
+	vm_destroy(&vm);
+
+	expect(watchdog("1"), 0, "no VM any more: turning the NMI watchdog on");
+	expect(watchdog(NULL), 1, "the NMI watchdog is on");
+	expect(try_vm(), EBUSY, "the NMI watchdog: KVM_CREATE_VCPU is refused");
+	expect(watchdog("0"), 0, "turning the NMI watchdog off");
+	expect(watchdog(NULL), 0, "the NMI watchdog is off");
+	expect(try_vm(), 0, "no NMI watchdog any more: KVM_CREATE_VCPU");
+}
+
+int main(int argc, char **argv)
 {
 	struct vm vm, other;
 	int fd, user;
@@ -89,6 +365,8 @@ int main(void)
 		perror("/dev/kvm");
 		return 1;
 	}
+	if (argc > 1)
+		return strcmp(argv[1], "refused") ? 2 : try_vm();
 
 	expect(error_of(event(0, -1, false, false)), 0, "no VM: an event that counts guests");
 
@@ -135,5 +413,11 @@ int main(void)
 	vm_destroy(&vm);
 	if (fd >= 0)
 		close(fd);
+
+	failed_events();
+	groups();
+	ioctls();
+	inheritance();
+	nmi_watchdog();
 	return ktap_end();
 }
