@@ -299,9 +299,9 @@ artefact_selftests()
 
 # ---- our own test programs ----
 
-# tests/SUITE/NAME.c (or bench/NAME.c) becomes NAME, linked statically; NAME.S has no C library under it, so that
-# each of its instructions is in sight. A suite with a Makefile builds itself into O, its kernel
-# modules with KDIR.
+# tests/SUITE/NAME.c (or bench/NAME.c) becomes NAME, linked statically; NAME.so.c becomes NAME.so, to be
+# preloaded; NAME.S has no C library under it, so that each of its instructions is in sight. A suite with a
+# Makefile builds itself into O, its kernel modules with KDIR.
 _build_tests()
 {
 	local out=$1 dir dst src
@@ -319,6 +319,7 @@ _build_tests()
 		for src in "$dir"/*.[cS]; do
 			[[ -e $src ]] || continue
 			case $src in
+			*.so.c) ccache gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$dst/$(basename "$src" .c)" "$src" ;;
 			*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst/$(basename "$src" .c)" "$src" ;;
 			*.S) gcc -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
 			esac
