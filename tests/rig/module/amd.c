@@ -415,6 +415,7 @@ static void modelled_events(struct kunit *test)
 	static const struct { u64 sel; const char *name; } events[] = {
 		{ 0xff60, "cache references" }, { 0x0964, "cache misses" },
 		{ 0x00c3, "branch misses" }, { 0x100000120, "reference cycles" },
+		{ 0x0129, "loads" }, { 0x0229, "stores" }, { 0x0429, "loads and stores" },
 	};
 	u64 refs, misses;
 	int i;
