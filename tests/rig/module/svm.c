@@ -541,7 +541,7 @@ static void pmi_nmi_in_guest(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, o.lvtpc, APIC_DM_NMI, "not masked");
 }
 
-/* V_INTR_MASKING: the host's IF decides whether a physical interrupt exits, the guest's does not. */
+/* V_INTR_MASKING: the host's IF decides whether a physical interrupt exits, not the guest's. */
 static void pmi_fixed_exits(struct kunit *test)
 {
 	struct guest g = pmi_guest;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Entering a guest that is a few instructions of guest_asm.h.  It shares the host's address space. */
+/* Entering a guest that is a few instructions of guest_asm.h and shares the address space. */
 #include <linux/linkage.h>
 
 	.text
