@@ -323,7 +323,10 @@ static const bx_perfmon_rules_t amd_rules = {
   { 0x0c3, 0x00, BX_PMU_EVENT_BRANCH_MISSES },       \
   { 0x076, 0x00, BX_PMU_EVENT_CYCLES },              \
   { 0x060, 0xff, BX_PMU_EVENT_CACHE_REFERENCES },    \
-  { 0x064, 0x09, BX_PMU_EVENT_CACHE_MISSES }
+  { 0x064, 0x09, BX_PMU_EVENT_CACHE_MISSES },        \
+  { 0x029, 0x01, BX_PMU_EVENT_LOADS },               \
+  { 0x029, 0x02, BX_PMU_EVENT_STORES },              \
+  { 0x029, 0x04, BX_PMU_EVENT_LOADS_STORES }
 
 static const bx_perfmon_select_t zen1_events[] = {
   COMMON_EVENTS,

@@ -57,7 +57,9 @@ static struct {
  * @intercepts: bits of INTERCEPT_* besides VMRUN, VMMCALL and the MSRs
  * @int_ctl: V_INTR_MASKING and the like
  * @event_inj: event to inject
+ * @next: where an injected software interrupt returns to, from the beginning of the code
  * @host_if: RFLAGS.IF of the host at VMRUN, as @guest_if
+ * @single_step: RFLAGS.TF of the guest
  * @sel: selects of counter 0, 1
  */
 struct guest {
@@ -65,7 +67,8 @@ struct guest {
 	u64 rax, rcx, rdx, rdi;
 	u64 intercepts;
 	u32 int_ctl, event_inj;
-	bool host_if, guest_if;
+	int next;
+	bool host_if, guest_if, single_step;
 	u64 sel[2];
 	u64 preset;
 };
@@ -75,10 +78,12 @@ struct outcome {
 	u64 code, info1;
 	u64 rax, rbx, rdx;
 	u64 rip;		/* from the beginning of the code */
+	u64 dr6;
 	u64 ctr[RIG_AMD_COUNTERS];
 	u64 status;
 	u32 guest_irqs, host_irqs, lvtpc;
 	u32 early_irqs;		/* of host_irqs: between #VMEXIT and STGI */
+	u32 host_dbs;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
 };
 
@@ -122,6 +127,7 @@ static void write_vmcb(const struct guest *g)
 	c->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
 	c->int_ctl = g->int_ctl;
 	c->event_inj = g->event_inj;
+	c->next_rip = (unsigned long)g->code + g->next;
 
 	write_segment(&s->es, 0, 0);
 	write_segment(&s->cs, __KERNEL_CS, 0xa9b);
@@ -138,7 +144,8 @@ static void write_vmcb(const struct guest *g)
 	s->cr4 = __read_cr4();
 	s->dr6 = DR6_RESERVED;
 	s->dr7 = 0x400;
-	s->rflags = X86_EFLAGS_FIXED | (g->guest_if ? X86_EFLAGS_IF : 0);
+	s->rflags = X86_EFLAGS_FIXED | (g->guest_if ? X86_EFLAGS_IF : 0) |
+		    (g->single_step ? X86_EFLAGS_TF : 0);
 	s->rip = (unsigned long)g->code;
 	s->rsp = (unsigned long)(guest_stack + sizeof(guest_stack));
 	s->rax = g->rax;
@@ -162,6 +169,7 @@ static void enter(const struct guest *g, struct outcome *o)
 		pmu_quiesce();
 		rig_guest_irqs = 0;
 		rig_host_irqs = 0;
+		rig_host_dbs = 0;
 		get_debugreg(dr7, 7);
 		wr(MSR_EFER, efer | EFER_SVME);
 		wr(MSR_VM_HSAVE_PA, virt_to_phys(page.hsave));
@@ -187,10 +195,13 @@ static void enter(const struct guest *g, struct outcome *o)
 			rig_apic_write(APIC_EOI, 0);
 
 		wr(MSR_EFER, efer);
+		set_debugreg(DR6_RESERVED, 6);
 		set_debugreg(dr7, 7);
 		o->code = page.vmcb->control.exit_code;
 		o->info1 = page.vmcb->control.exit_info_1;
 		o->rip = page.vmcb->save.rip - (unsigned long)g->code;
+		o->dr6 = page.vmcb->save.dr6;
+		o->host_dbs = rig_host_dbs;
 		o->rax = page.vmcb->save.rax;
 		o->rdx = regs[1];
 		o->rbx = regs[3];
@@ -431,6 +442,49 @@ static void injected_events_are_not_counted(struct kunit *test)
 	}
 }
 
+/* A software interrupt returns to where nRIP points to, all else to RIP. */
+static void injected_software_interrupt_returns_to_nrip(struct kunit *test)
+{
+	struct guest g = { .code = rig_guest_nop10, .next = 4,
+			   .event_inj = SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_SOFT | VECTOR_FIXED,
+			   .sel[0] = INSN | RIG_AMD_GUESTONLY };
+	struct outcome o;
+
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "software interrupt");
+	KUNIT_EXPECT_EQ(test, o.guest_irqs, 1);
+	KUNIT_EXPECT_EQ_MSG(test, o.ctr[0], VMRUN_COUNTS + 2 + 10 - 4, "four NOPs are left out");
+
+	g.event_inj = SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_INTR | VECTOR_FIXED;
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "interrupt");
+	KUNIT_EXPECT_EQ(test, o.ctr[0], VMRUN_COUNTS + 2 + 10);
+}
+
+/* What a guest's #DB leaves to its debugger: the cause in DR6. */
+static void debug_exception_saves_dr6(struct kunit *test)
+{
+	const struct guest g = { .code = rig_guest_nop10, .single_step = true };
+	struct outcome o;
+
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_EXCP_BASE + X86_TRAP_DB, "single step");
+	KUNIT_EXPECT_EQ_MSG(test, o.rip, 1, "after the first instruction");
+	KUNIT_EXPECT_NE_MSG(test, o.dr6 & DR_STEP, 0, "DR6.BS");
+}
+
+/* A trap that is pending when the guest exits for another reason is not the host's. */
+static void single_step_stays_in_guest(struct kunit *test)
+{
+	const struct guest g = { .code = rig_guest_rdpmc, .single_step = true,
+				 .intercepts = WORD3(INTERCEPT_RDPMC) };
+	struct outcome o;
+
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_RDPMC, "intercepted instruction");
+	KUNIT_EXPECT_EQ_MSG(test, o.host_dbs, 0, "#DB in the host");
+}
+
 /* ---- the interrupt ---- */
 
 /* The guest's 1000 instructions must do for the overflow and the skid after it. */
@@ -487,7 +541,7 @@ static void pmi_nmi_in_guest(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, o.lvtpc, APIC_DM_NMI, "not masked");
 }
 
-/* V_INTR_MASKING: the host's IF decides whether a physical interrupt exits, the guest's does not. */
+/* V_INTR_MASKING: the host's IF decides whether a physical interrupt exits, not the guest's. */
 static void pmi_fixed_exits(struct kunit *test)
 {
 	struct guest g = pmi_guest;
@@ -657,6 +711,7 @@ static void fill_idts(void)
 	rig_idt_copy(&host_idt);
 	rig_idt_set(&host_idt, X86_TRAP_NMI, rig_host_irq);
 	rig_idt_set(&host_idt, VECTOR_FIXED, rig_host_irq);
+	rig_idt_set(&host_idt, X86_TRAP_DB, rig_host_db);
 	rig_idt_copy(&guest_idt);
 	rig_idt_set(&guest_idt, X86_TRAP_NMI, rig_guest_irq);
 	rig_idt_set(&guest_idt, VECTOR_FIXED, rig_guest_irq);
@@ -742,6 +797,9 @@ static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(counters_run_through),
 	KUNIT_CASE(guest_reads_its_counter),
 	KUNIT_CASE(injected_events_are_not_counted),
+	KUNIT_CASE(injected_software_interrupt_returns_to_nrip),
+	KUNIT_CASE(debug_exception_saves_dr6),
+	KUNIT_CASE(single_step_stays_in_guest),
 	KUNIT_CASE(pmi_nmi_exits),
 	KUNIT_CASE(pmi_nmi_in_guest),
 	KUNIT_CASE(pmi_fixed_exits),

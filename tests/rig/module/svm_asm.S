@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Entering a guest that is a few instructions of guest_asm.h.  It shares the host's address space. */
+/* Entering a guest that is a few instructions of guest_asm.h and shares the address space. */
 #include <linux/linkage.h>
 
 	.text
@@ -106,6 +106,17 @@ SYM_CODE_START(rig_guest_nop10)
 	vmmcall
 SYM_CODE_END(rig_guest_nop10)
 
+/* #DB in the host: there should be none */
+SYM_CODE_START(rig_host_db)
+	incl	rig_host_dbs(%rip)
+	iretq
+SYM_CODE_END(rig_host_db)
+
+	.bss
+	.balign	4
+SYM_DATA(rig_host_dbs, .long 0)
+
+	.text
 #define GUEST_END vmmcall
 #include "guest_asm.h"
 
