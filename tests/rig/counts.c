@@ -3,9 +3,8 @@
  * Exact counts through the kernel's unmodified perf events: user code, kernel code,
  * both; RDPMC of user space with and without permission.
  *
- * `counts CPU` prints KTAP; `counts --la57` asks the processor for 5-level paging.  Needs rig_pmu.ko loaded (its
- *                                                                                   parameter "loop" is the
- * kernel code of known length).
+ * `counts CPU` prints KTAP; `counts --la57` asks the processor for 5-level paging.  Needs rig_pmu.ko or
+ * rig_amd.ko loaded (the parameter "loop" is the kernel code of known length).
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -71,8 +70,9 @@ static void user_loop(uint64_t n)
 	asm volatile("1: dec %0; jnz 1b" : "+r" (n) : : "cc");
 }
 
-static char loop_file[] = "/sys/module/rig_pmu/parameters/loop";
-static int loop_fd = -1;
+static const char *loop_file = "/sys/module/rig_pmu/parameters/loop";
+static const char amd_loop_file[] = "/sys/module/rig_amd/parameters/loop";
+static int loop_fd = -1, amd;
 
 static void kernel_loop(uint64_t n)
 {
@@ -258,8 +258,9 @@ static void user_rdpmc(void)
 	/* The kernel tells every CPU; be scheduled anew. */
 	sched_yield();
 	report(!rdpmc(0, &val), "RDPMC at CPL 3 works with CR4.PCE: general-purpose");
-	report(!rdpmc(0x40000000, &val), "RDPMC at CPL 3 works with CR4.PCE: fixed");
-	report(rdpmc(0x40000010, &val) < 0, "RDPMC of a counter that is not there faults");
+	if (!amd)
+		report(!rdpmc(0x40000000, &val), "RDPMC at CPL 3 works with CR4.PCE: fixed");
+	report(rdpmc(amd ? 6 : 0x40000010, &val) < 0, "RDPMC of a counter that is not there faults");
 	set_rdpmc("1");
 	report(rdpmc(0, &val) < 0, "RDPMC at CPL 3 faults without a mapped event");
 
@@ -316,6 +317,10 @@ int main(int argc, char **argv)
 		return 4;
 	}
 	close(fd);
+	if (!access(amd_loop_file, W_OK)) {
+		amd = 1;
+		loop_file = amd_loop_file;
+	}
 	loop_fd = open(loop_file, O_WRONLY);
 	if (loop_fd < 0) {
 		perror(loop_file);

@@ -66,7 +66,7 @@ struct bx_perfmon_cold_t {
 // All models of all vendors.
 static const bx_perfmon_model_t *find_model(const char *name)
 {
-  static const bx_perfmon_model_t *vendors[] = { bx_perfmon_intel_models };
+  static const bx_perfmon_model_t *vendors[] = { bx_perfmon_intel_models, bx_perfmon_amd_models };
 
   for (unsigned v = 0; v < sizeof(vendors) / sizeof(vendors[0]); v++) {
     for (const bx_perfmon_model_t *m = vendors[v]; m->name != NULL; m++) {
@@ -137,7 +137,7 @@ void bx_perfmon_c::reset(unsigned source)
     if (model != NULL) {
       settle();
       user = false;
-      plan();
+      reconfigure(); // EFER.SVME is 0
     }
     return;
   }
@@ -239,6 +239,9 @@ void bx_perfmon_c::cpuid(Bit32u function, Bit32u subfunction, cpuid_function_t *
       leaf->eax = leaf->ebx = leaf->ecx = leaf->edx = 0;
     else if (function == 0x00000001)
       leaf->ecx &= ~BX_CPUID_STD1_ECX_PDCM;
+    else if (function == 0x80000001)
+      leaf->ecx &= ~(BX_CPUID_EXT1_ECX_PERFCTR_EXT_CORE | BX_CPUID_EXT1_ECX_PERFCTR_EXT_NB |
+                     BX_CPUID_EXT1_ECX_PERFCTR_EXT_L2I);
   }
 }
 
@@ -550,15 +553,27 @@ bool bx_perfmon_c::mode_differs(void) const
   return user != cpu->user_pl || guest != next_guest;
 }
 
-void bx_perfmon_c::vm_enter(void)
+void bx_perfmon_c::svme_changed(void)
 {
-  // The instruction retires in the host, before the guest's controls are loaded.
+  if (model != NULL) reconfigure();
+}
+
+void bx_perfmon_c::vm_enter(bool counted_by_guest)
+{
+  add_cycles(BX_PERFMON_CYCLES_VMENTRY);
+
+  if (counted_by_guest) {
+    attribute_instructions();
+    settle();
+    guest = true;
+  }
+
+  // The instruction retires before the guest's controls are loaded.
   if (! early) {
     early = true;
     unwound--;
   }
 
-  add_cycles(BX_PERFMON_CYCLES_VMENTRY);
   totals.vm_entries++;
   next_guest = true;
   cpu->signal_event(BX_EVENT_PERFMON);

@@ -103,7 +103,7 @@ struct bx_perfmon_model_t {
   const bx_perfmon_rules_t *rules;
   const bx_perfmon_select_t *events;  // ends with BX_PMU_EVENT_NONE
 
-  unsigned version;                   // architectural version
+  unsigned version;                   // Intel: architectural version; AMD: 2 = PerfMonV2
   unsigned num_gp, gp_width;
   unsigned num_fixed, fixed_width;
   unsigned num_arch_events;           // CPUID 0xA EAX[31:24]
@@ -114,10 +114,13 @@ struct bx_perfmon_model_t {
   unsigned metrics_fields;            // 8-bit fields of PERF_METRICS, 0 = none
   unsigned lbr_depth;                 // registers of the LBR stack, at most BX_PMU_MAX_LBR
   bool     vmx_save_global_ctrl;      // VM-exit control "save IA32_PERF_GLOBAL_CTRL"
+  Bit32u   signature;                 // CPUID 1 EAX: family and model that drivers choose
+                                      // this unit by; 0 = those of the CPU model
 };
 
 // The models of each vendor; ends with a NULL name.
 extern const bx_perfmon_model_t bx_perfmon_intel_models[];
+extern const bx_perfmon_model_t bx_perfmon_amd_models[];
 
 // One hardware counter.
 struct bx_perfmon_counter_t {
@@ -210,9 +213,11 @@ public:
   // Mode changes. All of them take effect at the next instruction boundary.
   //
   void mode_changed(void);            // CPL changed; needed only if active
+  void svme_changed(void);            // EFER.SVME changed; takes effect at once
   bool mode_differs(void) const;      // a change waits for service()
-  void vm_enter(void);                // VMLAUNCH, VMRESUME, VMRUN: guest state is being
-                                      // loaded; the instruction retires in the host
+  // guest state is being loaded, the instruction retires: VMLAUNCH and VMRESUME in the
+  // host, VMRUN in the guest
+  void vm_enter(bool counted_by_guest);
   void vm_exit(bool retires);         // retires: trap-like exit within an instruction
 
   //

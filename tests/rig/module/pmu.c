@@ -9,37 +9,15 @@
  */
 #include <linux/delay.h>
 #include <linux/err.h>
-#include <linux/module.h>
 #include <linux/nmi.h>
 #include <asm/debugreg.h>
-#include <asm/desc.h>
 #include <asm/nmi.h>
-#include <asm/trapnr.h>
 
-#include "pmu_asm.h"
-#include "rig.h"
-
-static char *machine = "";
-module_param(machine, charp, 0444);
-MODULE_PARM_DESC(machine, "name of the machine under test; its PMU must then be there");
-
-static uint cpu;
-module_param(cpu, uint, 0444);
-MODULE_PARM_DESC(cpu, "CPU to run the tests on");
-
-static uint skid;
-module_param(skid, uint, 0444);
-MODULE_PARM_DESC(skid, "instructions from an overflow to its interrupt");
+#include "seqs.h"
 
 static bool fresh;
 module_param(fresh, bool, 0444);
 MODULE_PARM_DESC(fresh, "nothing has written GLOBAL_CTRL since reset: check its reset value");
-
-/* For programs that count kernel code of a known length: 2 * n instructions, n branches. */
-static int loop_set(const char *val, const struct kernel_param *kp);
-static const struct kernel_param_ops loop_ops = { .set = loop_set };
-module_param_cb(loop, &loop_ops, NULL, 0200);
-MODULE_PARM_DESC(loop, "write n: execute a loop of n times two instructions");
 
 /* For checks of the emulator's own statistics. */
 static int rdmsr_set(const char *val, const struct kernel_param *kp);
@@ -47,13 +25,7 @@ static const struct kernel_param_ops rdmsr_ops = { .set = rdmsr_set };
 module_param_cb(rdmsr, &rdmsr_ops, NULL, 0200);
 MODULE_PARM_DESC(rdmsr, "write n: read GLOBAL_STATUS n times");
 
-#define VECTOR_FIXED	0xf1	/* ours while the tests' interrupt table is loaded */
-#define VECTOR_TIMER	0xf0
-#define VECTOR_INT_N	0x7f
-
 static const struct rig_machine *m;
-static struct rig_idt idt_space __aligned(PAGE_SIZE);
-static struct rig_idt *idt = &idt_space;
 
 /* What the host had in the registers that the tests change. */
 static struct {
@@ -87,21 +59,6 @@ struct counts {
 	u64 pmi_rip;
 	u32 lvtpc;
 };
-
-static u64 rd(u32 msr)
-{
-	u64 val = 0xdeadbeefdeadbeefULL;
-
-	if (rdmsrl_safe(msr, &val))
-		pr_err("rig_pmu: RDMSR %#x: #GP\n", msr);
-	return val;
-}
-
-static void wr(u32 msr, u64 val)
-{
-	if (wrmsrl_safe(msr, val))
-		pr_err("rig_pmu: WRMSR %#x = %#llx: #GP\n", msr, val);
-}
 
 /* Bits that OVF_CTRL clears and every machine of the table has. */
 static u64 status_bits(void)
@@ -146,7 +103,7 @@ static void measure(const struct setup *s, rig_seq_t seq, u64 arg, struct counts
 	rig_pmi_rip = 0;
 
 	rig_idt_load(idt);
-	rig_measure(s->global, seq, arg);
+	rig_measure(s->global, seq, arg, MSR_CORE_PERF_GLOBAL_CTRL);
 	/* Let an interrupt that skids arrive before the table goes. */
 	for (i = 0; i < skid + 16; i++)
 		cpu_relax();
@@ -515,57 +472,6 @@ static void rdpmc_types(struct kunit *test)
 
 /* ---- counting ---- */
 
-#define SEQ(_seq, _arg, _insns, _branches, _conds) \
-	{ .name = #_seq "(" #_arg ")", .seq = rig_seq_##_seq, .arg = _arg, \
-	  .want = { _insns, _branches, _conds } }
-
-/* What each sequence retires: instructions, branches, conditional branches. */
-static const struct seq_param {
-	const char *name;
-	rig_seq_t seq;
-	u64 arg;
-	u64 want[3];
-} seqs[] = {
-	SEQ(empty, 0, 0, 0, 0),
-	SEQ(nop100, 0, 100, 0, 0),
-	SEQ(loop, 1, 2, 1, 1),
-	SEQ(loop, 10, 20, 10, 10),
-	SEQ(loop, 100000, 200000, 100000, 100000),
-	SEQ(jmp, 0, 10, 10, 0),
-	SEQ(jcc_taken, 0, 11, 10, 10),
-	SEQ(jcc_not_taken, 0, 11, 10, 10),
-	SEQ(jcc_near, 0, 7, 6, 4),
-	SEQ(call_ret, 0, 21, 21, 0),
-	SEQ(jmp_indirect, 0, 2, 1, 0),
-	SEQ(call_indirect, 0, 4, 3, 0),
-	SEQ(loop_insn, 0, 11, 10, 10),
-	SEQ(jrcxz, 0, 4, 2, 2),
-	/* A string instruction retires once, however often it repeats. */
-	SEQ(rep_movsb, 0, 5, 0, 0),
-	SEQ(rep_movsb, 1, 5, 0, 0),
-	SEQ(rep_movsb, 4096, 5, 0, 0),
-	SEQ(rep_movsq, 512, 5, 0, 0),
-	SEQ(rep_stosb, 4096, 5, 0, 0),
-	SEQ(rep_lodsb, 100, 5, 0, 0),
-	SEQ(repe_cmpsb, 100, 5, 0, 0),
-	SEQ(repe_scasb, 100, 5, 0, 0),
-	SEQ(iretq, 0, 10, 1, 0),
-	SEQ(lretq, 0, 5, 1, 0),
-	/* with the handlers' instructions */
-	SEQ(int_n, 0, 2, 2, 0),
-	/* An instruction that faults does not retire. */
-	SEQ(ud2, 0, 2, 1, 0),
-	SEQ(gp_fault, 0, 4, 1, 0),
-	SEQ(mixed, 0, 6, 0, 0),
-};
-
-static void seq_desc(const struct seq_param *p, char *desc)
-{
-	strscpy(desc, p->name, KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(seq, seqs, seq_desc);
-
 static void exact_counts(struct kunit *test)
 {
 	const struct seq_param *p = test->param_value;
@@ -793,7 +699,8 @@ static void perf_metrics(struct kunit *test)
 	local_irq_save(flags);
 	pmu_quiesce();
 	wr(MSR_CORE_PERF_FIXED_CTR_CTRL, slots | cycles);
-	rig_measure(RIG_GLOBAL_METRICS | BIT_ULL(35) | BIT_ULL(33), rig_seq_loop, 10000);
+	rig_measure(RIG_GLOBAL_METRICS | BIT_ULL(35) | BIT_ULL(33), rig_seq_loop, 10000,
+		    MSR_CORE_PERF_GLOBAL_CTRL);
 	count = rd(MSR_CORE_PERF_FIXED_CTR0 + 3);
 	core = rd(MSR_CORE_PERF_FIXED_CTR0 + 1);
 	metrics = rd(MSR_PERF_METRICS);
@@ -954,8 +861,7 @@ static void pmi_is_fixed_vector(struct kunit *test)
 	measure(&s, rig_seq_nop100, 0, &c);
 	KUNIT_EXPECT_EQ_MSG(test, c.pmis, 0, "interrupts are off");
 	KUNIT_EXPECT_EQ(test, c.lvtpc, APIC_DM_FIXED | VECTOR_FIXED | APIC_LVT_MASKED);
-	KUNIT_EXPECT_EQ_MSG(test, rig_apic_read(APIC_IRR + (VECTOR_FIXED / 32) * 0x10) >>
-			    (VECTOR_FIXED % 32) & 1, 1, "pending in the IRR");
+	KUNIT_EXPECT_EQ_MSG(test, vector_pending(VECTOR_FIXED), 1, "pending in the IRR");
 	rig_pmi_count = 0;
 	rig_idt_load(idt);
 	asm volatile("sti; nop; nop; cli" ::: "memory");
@@ -1177,24 +1083,13 @@ static void pmi_reaches_kernel(struct kunit *test)
 		set_lvtpc(APIC_DM_NMI);
 		wr(MSR_ARCH_PERFMON_EVENTSEL0, RIG_SEL(RIG_EVENT_INSN) | RIG_SEL_INT);
 		wr(MSR_IA32_PMC0, -100 & rig_width_mask(m));
-		rig_measure(1, rig_seq_loop, 1000 + skid);
+		rig_measure(1, rig_seq_loop, 1000 + skid, MSR_CORE_PERF_GLOBAL_CTRL);
 		local_irq_restore(flags);
 	}
 	status = rd(MSR_CORE_PERF_GLOBAL_STATUS);
 	unregister_nmi_handler(NMI_LOCAL, "rig_pmu");
 	KUNIT_EXPECT_EQ(test, atomic_read(&nmis), n);
 	KUNIT_EXPECT_EQ_MSG(test, status & 1, 0, "the handler cleared it");
-}
-
-static int loop_set(const char *val, const struct kernel_param *kp)
-{
-	u64 n;
-	int err = kstrtou64(val, 10, &n);
-
-	if (err || !n)
-		return err ?: -EINVAL;
-	rig_seq_loop(n);
-	return 0;
 }
 
 static int rdmsr_set(const char *val, const struct kernel_param *kp)
@@ -1213,12 +1108,6 @@ static int rdmsr_set(const char *val, const struct kernel_param *kp)
 }
 
 /* ---- the suite ---- */
-
-/* Each part of a test runs in a thread of its own. */
-static int pin(void)
-{
-	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
-}
 
 static int rig_pmu_init(struct kunit *test)
 {
@@ -1249,14 +1138,8 @@ static int rig_pmu_init(struct kunit *test)
 	set_lvtpc(host.lvtpc | APIC_LVT_MASKED);
 	pmu_quiesce();
 
-	rig_idt_copy(idt);
-	rig_idt_set(idt, X86_TRAP_NMI, rig_pmi_handler);
-	rig_idt_set(idt, X86_TRAP_DB, rig_iret_handler);
-	rig_idt_set(idt, X86_TRAP_UD, rig_ud_handler);
-	rig_idt_set(idt, VECTOR_INT_N, rig_iret_handler);
-	rig_idt_set(idt, VECTOR_FIXED, rig_pmi_handler);
-	rig_idt_set(idt, VECTOR_TIMER, rig_timer_handler);
-	rig_idt_set(idt, X86_TRAP_GP, rig_gp_handler);
+	rig_sled_index = 0x40000000;
+	fill_idt();
 	return 0;
 }
 

@@ -19,8 +19,9 @@ SYM_FUNC_END(rig_seq_\name)
 	.text
 
 /*
- * void rig_measure(u64 global_ctrl, void (*seq)(u64), u64 arg)
+ * void rig_measure(u64 val, void (*seq)(u64), u64 arg, u32 msr)
  *
+ * Counting begins with the write of val to the register msr and ends with that of 0.
  * What counts besides the sequence is the same for every sequence, so that the
  * difference to rig_seq_empty is the sequence alone.
  */
@@ -31,19 +32,20 @@ SYM_FUNC_START(rig_measure)
 	push	%r13
 	push	%r14
 	push	%r15
+	push	%rcx
 	mov	%rsi, %rbx
 	mov	%rdx, %r12
 	mov	%edi, %eax
 	mov	%rdi, %rdx
 	shr	$32, %rdx
-	mov	$0x38f, %ecx
 	wrmsr
 	mov	%r12, %rdi
 	call	*%rbx
-	mov	$0x38f, %ecx
+	mov	(%rsp), %ecx
 	xor	%eax, %eax
 	xor	%edx, %edx
 	wrmsr
+	pop	%rcx
 	pop	%r15
 	pop	%r14
 	pop	%r13
@@ -228,12 +230,12 @@ SEQ hlt
 END hlt
 
 /*
- * For the place of the interrupt: what fixed counter 0 has at the RDPMC goes to
+ * For the place of the interrupt: what counter rig_sled_index has at the RDPMC goes to
  * rig_sled_count; RDPMC and the three instructions after it bring the count at
  * rig_sled_start to 4 more.
  */
 SEQ sled
-	mov	$0x40000000, %ecx
+	mov	rig_sled_index(%rip), %ecx
 	rdpmc
 	shl	$32, %rdx
 	or	%rdx, %rax
@@ -246,7 +248,7 @@ END sled
 
 /* As above, with a string instruction of 4096 iterations: RDPMC and six more come before it. */
 SEQ rep_sled
-	mov	$0x40000000, %ecx
+	mov	rig_sled_index(%rip), %ecx
 	rdpmc
 	shl	$32, %rdx
 	or	%rdx, %rax
@@ -301,6 +303,7 @@ SYM_FUNC_END(rig_iret_handler)
 	.balign 4096
 SYM_DATA(rig_buf, .skip 16384)
 SYM_DATA(rig_sled_count, .quad 0)
+SYM_DATA(rig_sled_index, .long 0)
 SYM_DATA(rig_pmi_rip, .quad 0)
 SYM_DATA(rig_pmi_count, .long 0)
 SYM_DATA(rig_timer_count, .long 0)

@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 typedef void (*rig_seq_t)(u64 arg);
-void rig_measure(u64 global_ctrl, rig_seq_t seq, u64 arg);
+void rig_measure(u64 val, rig_seq_t seq, u64 arg, u32 msr);
 void rig_seq_empty(u64 arg);
 void rig_seq_nop100(u64 arg);
 void rig_seq_loop(u64 arg);
@@ -42,6 +42,6 @@ void rig_gp_handler(void);
 void rig_iret_handler(void);
 extern u8 rig_sled_start[], rig_rep_sled_start[];
 extern u64 rig_sled_count, rig_pmi_rip;
-extern u32 rig_pmi_count, rig_timer_count;
+extern u32 rig_sled_index, rig_pmi_count, rig_timer_count;
 
 #endif /* RIG_PMU_ASM_H */

@@ -9,7 +9,6 @@
  */
 #include <linux/err.h>
 #include <linux/gfp.h>
-#include <linux/module.h>
 #include <asm/desc.h>
 #include <asm/msr-index.h>
 #include <asm/special_insns.h>
@@ -17,28 +16,14 @@
 #include <asm/trapnr.h>
 #include <asm/vmx.h>
 
+#include "common.h"
 #include "vmx_asm.h"
-#include "rig.h"
-
-static char *machine = "";
-module_param(machine, charp, 0444);
-MODULE_PARM_DESC(machine, "name of the machine under test; its PMU must then be there");
-
-static uint cpu;
-module_param(cpu, uint, 0444);
-MODULE_PARM_DESC(cpu, "CPU to run the tests on");
-
-static uint skid;
-module_param(skid, uint, 0444);
-MODULE_PARM_DESC(skid, "instructions from an overflow to its interrupt");
 
 /* For checks of the emulator's own statistics. */
 static int enter_set(const char *val, const struct kernel_param *kp);
 static const struct kernel_param_ops enter_ops = { .set = enter_set };
 module_param_cb(enter, &enter_ops, NULL, 0200);
 MODULE_PARM_DESC(enter, "write n: enter a guest n times that executes ten instructions and CPUID");
-
-#define VECTOR_FIXED	0xf1
 
 #define PIN_EXT_INTR	BIT(0)
 #define PIN_NMI		BIT(3)
@@ -107,21 +92,6 @@ struct outcome {
 
 /* What LVTPC has while the guest of a test runs whose counter interrupts. */
 static u32 lvtpc;
-
-static u64 rd(u32 msr)
-{
-	u64 val = 0xdeadbeefdeadbeefULL;
-
-	if (rdmsrl_safe(msr, &val))
-		pr_err("rig_vmx: RDMSR %#x: #GP\n", msr);
-	return val;
-}
-
-static void wr(u32 msr, u64 val)
-{
-	if (wrmsrl_safe(msr, val))
-		pr_err("rig_vmx: WRMSR %#x = %#llx: #GP\n", msr, val);
-}
 
 static void vmwr(unsigned long field, u64 val)
 {
@@ -255,11 +225,6 @@ static void write_vmcs(const struct guest *g, const struct desc_ptr *gdt)
 
 	vmwr(GUEST_IA32_PERF_GLOBAL_CTRL, g->guest_global);
 	vmwr(HOST_IA32_PERF_GLOBAL_CTRL, g->host_global);
-}
-
-static bool vector_pending(int vector)
-{
-	return rig_apic_read(APIC_IRR + (vector / 32) * 0x10) >> (vector % 32) & 1;
 }
 
 /* An NMI's exit leaves NMIs blocked; IRET unblocks them. */
@@ -463,7 +428,7 @@ static void controls_offered(struct kunit *test)
 
 static void control_not_offered_fails(struct kunit *test)
 {
-	struct guest g = { .code = rig_guest_vmcall, .proc = PROC_MSR_BITMAP,
+	struct guest g = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP,
 			   .exit = EXIT_SAVE_GLOBAL };
 	struct outcome o;
 
@@ -640,10 +605,10 @@ static void reserved_global_ctrl_fails(struct kunit *test)
 	int bit;
 
 	for (bit = 0; bit < 64; bit++) {
-		struct guest g = { .code = rig_guest_vmcall, .proc = PROC_MSR_BITMAP,
+		struct guest g = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP,
 				   .entry = ENTRY_LOAD_GLOBAL, .guest_global = BIT_ULL(bit),
 				   .exit = EXIT_LOAD_GLOBAL, .host_global = 2 };
-		struct guest h = { .code = rig_guest_vmcall, .proc = PROC_MSR_BITMAP,
+		struct guest h = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP,
 				   .exit = EXIT_LOAD_GLOBAL, .host_global = BIT_ULL(bit) };
 
 		if (valid & BIT_ULL(bit)) {
@@ -726,7 +691,7 @@ static void exit_order(struct kunit *test)
 /* The number of the entry that could not be loaded is the qualification. */
 static void bad_entry_load_list_fails(struct kunit *test)
 {
-	struct guest g = { .code = rig_guest_vmcall, .proc = PROC_MSR_BITMAP, .n_entry_load = 2 };
+	struct guest g = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP, .n_entry_load = 2 };
 	struct outcome o;
 
 	set_entry(&page.entry_load[0], MSR_CORE_PERF_GLOBAL_CTRL, 1);
@@ -754,7 +719,7 @@ static void guest_counts_exactly(struct kunit *test)
 		u64 insns, branches;
 	} v[] = {
 		/* An instruction that exits does not retire. */
-		{ "VMCALL", rig_guest_vmcall, 0, 0, EXIT_REASON_VMCALL, 0, 0 },
+		{ "VMCALL", rig_guest_nothing, 0, 0, EXIT_REASON_VMCALL, 0, 0 },
 		{ "1000 NOPs", rig_guest_nop1000, 0, 0, EXIT_REASON_VMCALL, 1000, 0 },
 		{ "loop of 1", rig_guest_loop, 1, 0, EXIT_REASON_VMCALL, 2, 1 },
 		{ "loop of 100000", rig_guest_loop, 100000, 0, EXIT_REASON_VMCALL, 200000, 100000 },
@@ -954,11 +919,6 @@ static void pmi_at_the_exit(struct kunit *test)
 }
 
 /* ---- the suite ---- */
-
-static int pin(void)
-{
-	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
-}
 
 static void rig_vmx_suite_exit(struct kunit_suite *suite)
 {

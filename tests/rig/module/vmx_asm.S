@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Entering a guest that is a few instructions of this file, and these guests.
- * They share the host's address space and end with VMCALL.
+ * Entering a guest that is a few instructions of guest_asm.h.  It shares the host's
+ * address space.
  */
 #include <linux/linkage.h>
 
@@ -56,82 +56,7 @@ SYM_FUNC_START(rig_vmx_enter)
 	ret
 SYM_FUNC_END(rig_vmx_enter)
 
-SYM_CODE_START(rig_guest_vmcall)
-	vmcall
-SYM_CODE_END(rig_guest_vmcall)
-
-SYM_CODE_START(rig_guest_nop1000)
-	.rept	1000
-	nop
-	.endr
-	vmcall
-SYM_CODE_END(rig_guest_nop1000)
-
-/* 2 * %rdi instructions */
-SYM_CODE_START(rig_guest_loop)
-1:	dec	%rdi
-	jnz	1b
-	vmcall
-SYM_CODE_END(rig_guest_loop)
-
-SYM_CODE_START(rig_guest_rdmsr)
-	rdmsr
-	vmcall
-SYM_CODE_END(rig_guest_rdmsr)
-
-SYM_CODE_START(rig_guest_wrmsr)
-	wrmsr
-	vmcall
-SYM_CODE_END(rig_guest_wrmsr)
-
-SYM_CODE_START(rig_guest_rdpmc)
-	rdpmc
-	vmcall
-SYM_CODE_END(rig_guest_rdpmc)
-
-/* CPUID always exits, the ten instructions before it retire */
-SYM_CODE_START(rig_guest_cpuid)
-	.rept	10
-	nop
-	.endr
-	cpuid
-	vmcall
-SYM_CODE_END(rig_guest_cpuid)
-
-SYM_CODE_START(rig_guest_ud2)
-	.rept	10
-	nop
-	.endr
-	ud2
-	vmcall
-SYM_CODE_END(rig_guest_ud2)
-
-/* reads counter 0 at once and after 100 NOPs more */
-SYM_CODE_START(rig_guest_rdpmc_twice)
-	xor	%ecx, %ecx
-	rdpmc
-	mov	%eax, %ebx
-	.rept	100
-	nop
-	.endr
-	rdpmc
-	vmcall
-SYM_CODE_END(rig_guest_rdpmc_twice)
-
-/* Interrupt handlers, of the guest's own table and of the host's while it enters guests */
-SYM_CODE_START(rig_guest_irq)
-	incl	rig_guest_irqs(%rip)
-	iretq
-SYM_CODE_END(rig_guest_irq)
-
-SYM_CODE_START(rig_host_irq)
-	incl	rig_host_irqs(%rip)
-	iretq
-SYM_CODE_END(rig_host_irq)
-
-	.bss
-	.balign	4
-SYM_DATA(rig_guest_irqs, .long 0)
-SYM_DATA(rig_host_irqs, .long 0)
+#define GUEST_END vmcall
+#include "guest_asm.h"
 
 	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The same sequences for another module. */
+#include "pmu_asm.S"

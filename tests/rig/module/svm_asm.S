@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Entering a guest that is a few instructions of guest_asm.h.  It shares the host's address space. */
+#include <linux/linkage.h>
+
+	.text
+
+/*
+ * void rig_svm_enter(u64 regs[5], u64 vmcb, u64 host_if)
+ *
+ * Guest registers in and out: %rcx, %rdx, %rdi, %rbx; %rax is the VMCB's business.  regs[4] gets
+ * the number of NMIs that the host took between #VMEXIT and STGI.  With @host_if physical
+ * interrupts may exit (V_INTR_MASKING); GIF keeps them from the host.
+ */
+SYM_FUNC_START(rig_svm_enter)
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	push	%rdi
+	mov	%rsi, %rax
+	clgi
+	test	%rdx, %rdx
+	jz	1f
+	sti
+1:	mov	0(%rdi), %rcx
+	mov	8(%rdi), %rdx
+	mov	24(%rdi), %rbx
+	mov	16(%rdi), %rdi
+	vmrun	%rax
+	cli
+	push	%rdi
+	mov	8(%rsp), %rdi
+	mov	%rcx, 0(%rdi)
+	mov	%rdx, 8(%rdi)
+	mov	%rbx, 24(%rdi)
+	pop	16(%rdi)
+	/* long enough for any interrupt that skids */
+	mov	$2000, %ecx
+2:	dec	%ecx
+	jnz	2b
+	mov	rig_host_irqs(%rip), %eax
+	mov	%rax, 32(%rdi)
+	stgi
+	pop	%rdi
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+SYM_FUNC_END(rig_svm_enter)
+
+/*
+ * u32 rig_svm_gif(u64 select, u32 msr)
+ *
+ * A counter of instructions that is started here overflows between CLGI and STGI.  Returns the
+ * number of NMIs that came before STGI.
+ */
+SYM_FUNC_START(rig_svm_gif)
+	mov	%esi, %ecx
+	mov	%edi, %eax
+	mov	%rdi, %rdx
+	shr	$32, %rdx
+	clgi
+	wrmsr
+	mov	$2000, %ecx
+1:	dec	%ecx
+	jnz	1b
+	mov	rig_host_irqs(%rip), %r8d
+	stgi
+	mov	%esi, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+	wrmsr
+	mov	%r8d, %eax
+	ret
+SYM_FUNC_END(rig_svm_gif)
+
+
+/* HLT that an NMI ends */
+SYM_CODE_START(rig_guest_hlt)
+	.rept	10
+	nop
+	.endr
+	hlt
+	nop
+	vmmcall
+SYM_CODE_END(rig_guest_hlt)
+
+/* 4096 iterations, once counted: %rdi is a buffer of the test */
+SYM_CODE_START(rig_guest_rep)
+	cld
+	mov	$4096, %ecx
+	rep stosb
+	vmmcall
+SYM_CODE_END(rig_guest_rep)
+
+/* What an injected event returns to */
+SYM_CODE_START(rig_guest_nop10)
+	.rept	10
+	nop
+	.endr
+	vmmcall
+SYM_CODE_END(rig_guest_nop10)
+
+#define GUEST_END vmmcall
+#include "guest_asm.h"
+
+	.section .note.GNU-stack, "", @progbits

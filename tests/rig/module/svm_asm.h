@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What svm_asm.S has for svm.c. */
+#ifndef RIG_SVM_ASM_H
+#define RIG_SVM_ASM_H
+
+#include "guest.h"
+
+void rig_svm_enter(u64 *regs, u64 vmcb, u64 host_if);
+u32 rig_svm_gif(u64 select, u32 msr);
+void rig_guest_hlt(void);
+void rig_guest_rep(void);
+void rig_guest_nop10(void);
+
+#endif /* RIG_SVM_ASM_H */
