@@ -642,6 +642,10 @@ static void pmi_wakes_halted_guest(struct kunit *test)
 
 	g.code = rig_guest_hlt;
 	g.preset = -(11 + VMRUN_COUNTS);
+	/* If all goes wrong the host's timer ends it. */
+	g.intercepts = WORD3(INTERCEPT_INTR);
+	g.int_ctl = V_INTR_MASKING_MASK;
+	g.host_if = true;
 	lvtpc = APIC_DM_NMI;
 	enter(&g, &o);
 	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "NMI in the guest");
@@ -649,9 +653,6 @@ static void pmi_wakes_halted_guest(struct kunit *test)
 	/* NOP and the handler's two instructions */
 	KUNIT_EXPECT_EQ(test, o.ctr[0], 3);
 
-	g.intercepts = WORD3(INTERCEPT_INTR);
-	g.int_ctl = V_INTR_MASKING_MASK;
-	g.host_if = true;
 	lvtpc = APIC_DM_FIXED | VECTOR_FIXED;
 	enter(&g, &o);
 	EXPECT_EXIT(test, &o, SVM_EXIT_INTR, "the host's IF, not the guest's");
