@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A word of CPUID that has no features in the table. */
+#include <linux/kvm_host.h>
+
+#include "cpuid.h"
+
+bool probe(struct kvm_vcpu *vcpu);
+bool probe(struct kvm_vcpu *vcpu)
+{
+	return kvm_cpu_cap_has(X86_FEATURE_ARAT);
+}
