@@ -623,6 +623,20 @@ const bx_perfmon_model_t bx_perfmon_intel_models[] = {
     false               // VM-exit "save IA32_PERF_GLOBAL_CTRL"
   },
   {
+    // No such processor: those that save have PERF_METRICS and a fourth fixed
+    // counter as well, and what hypervisors do with the control depends on both.
+    "skylake_x_save", &intel_rules, skylake_x_events,
+    4,
+    4, 48,
+    3, 48,
+    7, 0,
+    false,
+    CAP_FW_WRITES,
+    4, 0,
+    32,
+    true
+  },
+  {
     "icelake", &intel_rules, icelake_events,
     5,
     8, 48,
