@@ -3,6 +3,7 @@
 #define _LINUX_PERF_GUEST_H
 
 #include <linux/errno.h>
+#include <linux/types.h>
 
 /*
  * Lending hardware PMUs to virtual machines, for passthrough vPMUs.
@@ -20,14 +21,19 @@
  *    state is in the PMU of a CPU, with interrupts off from one to the other.
  */
 
+/* Room for what perf_get_passthrough_pmu() has to tell */
+#define PERF_GUEST_BLOCKER_SIZE	96
+
 #ifdef CONFIG_PERF_GUEST_PASSTHROUGH_PMU
-int perf_get_passthrough_pmu(void);
+int perf_get_passthrough_pmu(char *blocker, size_t size);
 void perf_put_passthrough_pmu(void);
+bool perf_passthrough_pmu_in_use(void);
 void perf_guest_enter(void);
 void perf_guest_exit(void);
 #else
-static inline int perf_get_passthrough_pmu(void)	{ return -EOPNOTSUPP; }
+static inline int perf_get_passthrough_pmu(char *blocker, size_t size) { return -EOPNOTSUPP; }
 static inline void perf_put_passthrough_pmu(void)	{ }
+static inline bool perf_passthrough_pmu_in_use(void)	{ return false; }
 static inline void perf_guest_enter(void)		{ }
 static inline void perf_guest_exit(void)		{ }
 #endif

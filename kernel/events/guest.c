@@ -10,14 +10,17 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
-#include <linux/atomic.h>
 #include <linux/cleanup.h>
 #include <linux/export.h>
+#include <linux/list.h>
 #include <linux/lockdep.h>
-#include <linux/mutex.h>
+#include <linux/nmi.h>
 #include <linux/percpu.h>
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
 
 #include "internal.h"
 
@@ -40,69 +43,126 @@ EXPORT_SYMBOL_IF_KUNIT(perf_guest_unbalanced);
  * to count guests on a flagged PMU, and whoever comes second is refused:
  * predictably, because this depends neither on the CPU nor on what runs there.
  *
- * Each side counts itself. As long as a counter is not zero the other one is
- * zero, so taking a counter from n > 0 to n + 1 needs no look at the other side
- * and no lock. Only the step from 0 to 1 must see the other side's zero, and do
- * so under the mutex that keeps the other side from making the same step.
+ * VMs are counted, events are on a list: whoever turns a VM away should be able
+ * to say because of which event. Only opening and closing an event takes the
+ * lock, scheduling it does not.
  */
-static DEFINE_MUTEX(exclusion_mutex);
-static atomic_t nr_passthrough_vms;
-static atomic_t nr_include_guest_events;
+static DEFINE_SPINLOCK(exclusion_lock);
+static unsigned int nr_passthrough_vms;
+static LIST_HEAD(include_guest_events);
 
-static int count_unless_other(atomic_t *own, atomic_t *other, int err)
+/*
+ * For whom does @event count guests? The words fit into a sentence. An event
+ * belongs to the task that has opened it, no matter which task it counts or who
+ * else has its file open.
+ */
+static void whose_event(struct perf_event *event, char *buf, size_t size)
 {
-	if (atomic_inc_not_zero(own))
-		return 0;
+	struct task_struct *owner;
 
-	guard(mutex)(&exclusion_mutex);
+	if (hardlockup_detector_owns_event(event)) {
+		scnprintf(buf, size,
+			  "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
+		return;
+	}
 
-	if (atomic_read(other))
-		return err;
+	if (is_kernel_event(event)) {
+		scnprintf(buf, size, "the kernel (%ps)", event->overflow_handler);
+		return;
+	}
 
-	atomic_inc(own);
-	return 0;
+	/*
+	 * See perf_remove_from_owner(). Whoever still has the file open is not
+	 * known, and neither is the owner of an event that is just being created.
+	 */
+	guard(rcu)();
+	owner = READ_ONCE(event->owner);
+	if (owner)
+		scnprintf(buf, size, "task \"%s\" (pid %d)", owner->comm, task_pid_nr(owner));
+	else
+		scnprintf(buf, size, "a task that has exited or called exec()");
 }
 
 /**
  * perf_get_passthrough_pmu - announce a VM that will own PMUs while it runs
+ * @blocker: on -EBUSY gets to know for whom guests are counted, in words for
+ *	the log; may be NULL
+ * @size: size of @blocker, PERF_GUEST_BLOCKER_SIZE is enough
  *
  * A hypervisor calls this once per VM, before the first perf_guest_enter() for
  * one of its vCPUs. Until perf_put_passthrough_pmu(), perf_event_open() and
  * perf_event_create_kernel_counter() fail with -EOPNOTSUPP for events that
  * would count guests on a flagged PMU.
  *
- * Context: Process context, may sleep.
+ * An event stands in the way from its creation until it is freed, whether it is
+ * enabled or not. If there are several, @blocker is about the oldest one.
+ *
+ * Context: Process context.
  * Return: 0, or -EBUSY while such an event exists.
  */
-int perf_get_passthrough_pmu(void)
+int perf_get_passthrough_pmu(char *blocker, size_t size)
 {
-	return count_unless_other(&nr_passthrough_vms, &nr_include_guest_events, -EBUSY);
+	struct perf_event *event;
+
+	spin_lock(&exclusion_lock);
+
+	event = list_first_entry_or_null(&include_guest_events, struct perf_event,
+					 include_guest_entry);
+	if (!event)
+		WRITE_ONCE(nr_passthrough_vms, nr_passthrough_vms + 1);
+	else if (blocker)
+		whose_event(event, blocker, size);
+
+	spin_unlock(&exclusion_lock);
+
+	return event ? -EBUSY : 0;
 }
 EXPORT_SYMBOL_GPL(perf_get_passthrough_pmu);
 
 /**
  * perf_put_passthrough_pmu - undo one successful perf_get_passthrough_pmu()
  *
- * Context: Any context, on any CPU. No vCPU of the VM may be between
+ * Context: Process context, on any CPU. No vCPU of the VM may be between
  * perf_guest_enter() and perf_guest_exit().
  */
 void perf_put_passthrough_pmu(void)
 {
-	if (atomic_dec_if_positive(&nr_passthrough_vms) < 0)
+	bool balanced;
+
+	spin_lock(&exclusion_lock);
+	balanced = nr_passthrough_vms;
+	if (balanced)
+		WRITE_ONCE(nr_passthrough_vms, nr_passthrough_vms - 1);
+	spin_unlock(&exclusion_lock);
+
+	if (!balanced)
 		perf_guest_unbalanced(__func__);
 }
 EXPORT_SYMBOL_GPL(perf_put_passthrough_pmu);
 
+/**
+ * perf_passthrough_pmu_in_use - are there VMs with a passthrough vPMU?
+ *
+ * For those whose event was refused and who want to say why. The answer may be
+ * outdated as soon as it is given.
+ *
+ * Context: Any.
+ * Return: true between perf_get_passthrough_pmu() and perf_put_passthrough_pmu().
+ */
+bool perf_passthrough_pmu_in_use(void)
+{
+	return READ_ONCE(nr_passthrough_vms);
+}
+EXPORT_SYMBOL_GPL(perf_passthrough_pmu_in_use);
+
 /*
  * The host sees nothing of a guest that owns the PMU, be the event restricted
- * to one task, to user mode, or to guests. An inherited event needs no count of
- * its own, nor could it be refused: its parent is counted and outlives it.
- *
- * Without a PMU, the event is one that perf_event_alloc() failed to create.
+ * to one task, to user mode, or to guests. An inherited event needs no entry of
+ * its own, nor could it be refused: its parent has one and outlives it.
  */
 static bool counts_guest(struct perf_event *event)
 {
-	return event->pmu && !event->parent && !event->attr.exclude_guest &&
+	return !event->parent && !event->attr.exclude_guest &&
 	       (event->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU);
 }
 
@@ -112,29 +172,47 @@ static bool counts_guest(struct perf_event *event)
  *
  * For perf_event_alloc(), as the last step that can fail.
  *
- * Context: Process context, may sleep.
+ * Context: Process context.
  * Return: 0, or -EOPNOTSUPP if @event would count guests while there are VMs
  * with a passthrough vPMU. User space is meant to see that value: perf takes it
  * for a hint to retry with exclude_guest.
  */
 int perf_guest_account_event(struct perf_event *event)
 {
+	int err = 0;
+
+	INIT_LIST_HEAD(&event->include_guest_entry);
+
 	if (!counts_guest(event))
 		return 0;
 
-	return count_unless_other(&nr_include_guest_events, &nr_passthrough_vms, -EOPNOTSUPP);
+	spin_lock(&exclusion_lock);
+	if (nr_passthrough_vms)
+		err = -EOPNOTSUPP;
+	else
+		list_add_tail(&event->include_guest_entry, &include_guest_events);
+	spin_unlock(&exclusion_lock);
+
+	return err;
 }
 
 /**
  * perf_guest_unaccount_event - undo a successful perf_guest_account_event()
  * @event: event that is not scheduled any more
  *
- * Context: Any.
+ * What was accounted is on the list, so nothing depends on what has become of
+ * the attributes or the PMU of @event.
+ *
+ * Context: Process context.
  */
 void perf_guest_unaccount_event(struct perf_event *event)
 {
-	if (counts_guest(event) && atomic_dec_if_positive(&nr_include_guest_events) < 0)
-		perf_guest_unbalanced(__func__);
+	if (list_empty(&event->include_guest_entry))
+		return;
+
+	spin_lock(&exclusion_lock);
+	list_del_init(&event->include_guest_entry);
+	spin_unlock(&exclusion_lock);
 }
 
 /*

@@ -161,6 +161,9 @@ struct fake_event {
 	bool			pinned;
 	bool			include_guest;
 	bool			user_only;
+	bool			disabled;
+	bool			exclusive;
+	perf_overflow_handler_t	handler;
 	struct perf_event	*leader;
 	struct perf_cgroup	*cgrp;
 };
@@ -175,13 +178,15 @@ static struct perf_event *try_event(struct fake_pmu *fake, int cpu, struct fake_
 		.config		= e.id,
 		.config1	= (unsigned long)e.leader,
 		.config2	= (unsigned long)e.cgrp,
+		.disabled	= e.disabled,
 		.pinned		= e.pinned,
+		.exclusive	= e.exclusive,
 		.exclude_guest	= !e.include_guest,
 		.exclude_kernel	= e.user_only,
 	};
 
 	return perf_event_create_kernel_counter(&attr, e.task ? -1 : cpu,
-						e.task ? current : NULL, NULL, NULL);
+						e.task ? current : NULL, e.handler, NULL);
 }
 
 static void release_event(void *event)
@@ -215,6 +220,16 @@ static void expect_refused(struct kunit *test, struct fake_pmu *fake, struct fak
 		perf_event_release_kernel(event);
 }
 
+/* A failure here must not fail the tests that follow. */
+static void expect_vm_refused(struct kunit *test)
+{
+	int ret = perf_get_passthrough_pmu(NULL, 0);
+
+	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+	if (!ret)
+		perf_put_passthrough_pmu();
+}
+
 static void put_pmu(void *unused)
 {
 	perf_put_passthrough_pmu();
@@ -231,18 +246,18 @@ static void event_keeps_vms_away(struct kunit *test)
 	b = new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true, .task = true,
 					    .user_only = true));
 
-	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(), -EBUSY);
+	expect_vm_refused(test);
 	kunit_release_action(test, release_event, a);
-	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(), -EBUSY);
+	expect_vm_refused(test);
 	kunit_release_action(test, release_event, b);
 
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	perf_put_passthrough_pmu();
 }
 
 static void vm_keeps_events_away(struct kunit *test)
 {
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
 
 	expect_refused(test, &flagged, EVENT(.id = 'a', .include_guest = true));
@@ -252,7 +267,7 @@ static void vm_keeps_events_away(struct kunit *test)
 	expect_refused(test, &flagged, EVENT(.id = 'd', .include_guest = true, .pinned = true));
 
 	/* A refused event must leave no trace in the count of events. */
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	perf_put_passthrough_pmu();
 	expect_refused(test, &flagged, EVENT(.id = 'e', .include_guest = true));
 
@@ -262,7 +277,7 @@ static void vm_keeps_events_away(struct kunit *test)
 
 static void vm_tolerates_other_events(struct kunit *test)
 {
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
 
 	new_event(test, &flagged, EVENT(.id = 'a'));
@@ -278,17 +293,117 @@ static void failed_events_are_not_counted(struct kunit *test)
 
 	event = try_event(&flagged, test_cpu(test), EVENT(.id = '?', .include_guest = true));
 	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EINVAL);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	perf_put_passthrough_pmu();
 
 	flagged.pmu.capabilities |= PERF_PMU_CAP_EXCLUSIVE;
 	new_event(test, &flagged, EVENT(.id = 'a'));
 	event = try_event(&flagged, test_cpu(test), EVENT(.id = 'b', .include_guest = true));
 	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EBUSY);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 
 	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
 	perf_put_passthrough_pmu();
+}
+
+/* Whatever becomes of its attributes, an event is taken off the books as it was put there. */
+static void accounting_outlives_attributes(struct kunit *test)
+{
+	struct perf_event *a, *b;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true));
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	a->attr.exclude_guest = 1;
+	b->attr.exclude_guest = 0;
+
+	kunit_release_action(test, release_event, b);
+	expect_vm_refused(test);
+	kunit_release_action(test, release_event, a);
+
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
+	perf_put_passthrough_pmu();
+}
+
+/* It could be enabled at any time, and then must not be refused. */
+static void disabled_event_keeps_vms_away(struct kunit *test)
+{
+	struct perf_event *a;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true, .disabled = true));
+	expect_vm_refused(test);
+	kunit_release_action(test, release_event, a);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	perf_put_passthrough_pmu();
+}
+
+static void first_handler(struct perf_event *event, struct perf_sample_data *data,
+			  struct pt_regs *regs)
+{
+}
+
+static void second_handler(struct perf_event *event, struct perf_sample_data *data,
+			   struct pt_regs *regs)
+{
+	event->hw.interrupts = 0;
+}
+
+static void expect_blocker(struct kunit *test, const char *words)
+{
+	char blocker[PERF_GUEST_BLOCKER_SIZE] = "";
+	int ret = perf_get_passthrough_pmu(blocker, sizeof(blocker));
+
+	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+	if (!ret)
+		perf_put_passthrough_pmu();
+	KUNIT_EXPECT_TRUE_MSG(test, strstr(blocker, words), "'%s' not in '%s'", words, blocker);
+}
+
+static void refused_vm_learns_of_oldest_event(struct kunit *test)
+{
+	char blocker[PERF_GUEST_BLOCKER_SIZE] = "as before";
+	struct perf_event *a;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true,
+					    .handler = first_handler));
+	new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true,
+					.handler = second_handler));
+	expect_blocker(test, "the kernel (first_handler");
+	kunit_release_action(test, release_event, a);
+	expect_blocker(test, "the kernel (second_handler");
+
+	/* Not longer than there is room. */
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(blocker, 4), -EBUSY);
+	KUNIT_EXPECT_STREQ(test, blocker, "the");
+}
+
+/* What the test creates belongs to the kernel, so pretend that it does not. */
+static void refused_vm_learns_of_task(struct kunit *test)
+{
+	struct perf_event *a;
+	char words[64];
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true));
+	WRITE_ONCE(a->owner, current);
+	snprintf(words, sizeof(words), "task \"%s\" (pid %d)", current->comm,
+		 task_pid_nr(current));
+	expect_blocker(test, words);
+
+	WRITE_ONCE(a->owner, NULL);
+	expect_blocker(test, "a task that has exited");
+
+	WRITE_ONCE(a->owner, TASK_TOMBSTONE);
+}
+
+static void vms_are_seen_while_they_live(struct kunit *test)
+{
+	KUNIT_EXPECT_FALSE(test, perf_passthrough_pmu_in_use());
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	perf_put_passthrough_pmu();
+	KUNIT_EXPECT_TRUE(test, perf_passthrough_pmu_in_use());
+	perf_put_passthrough_pmu();
+	KUNIT_EXPECT_FALSE(test, perf_passthrough_pmu_in_use());
 }
 
 struct race {
@@ -308,7 +423,7 @@ static int race_vm(void *arg)
 	int i, ret;
 
 	for (i = 0; i < RACE_ROUNDS; i++) {
-		ret = perf_get_passthrough_pmu();
+		ret = perf_get_passthrough_pmu(NULL, 0);
 		if (!ret) {
 			if (atomic_inc_return(&race->vms) && atomic_read(&race->events))
 				atomic_inc(&race->nr_wrong);
@@ -524,6 +639,86 @@ static void events_return_by_priority(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c~b~aE");
 }
 
+/* An event that a guest displaces waits, be it pinned or one that counts guests. */
+static void displaced_events_are_in_no_error(struct kunit *test)
+{
+	struct perf_event *events[4];
+	enum perf_event_state inside[4];
+	unsigned long flags;
+	int i;
+
+	events[0] = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true));
+	events[1] = new_event(test, &flagged, EVENT(.id = 'b'));
+	events[2] = new_event(test, &flagged, EVENT(.id = 'c', .task = true, .pinned = true));
+	events[3] = new_event(test, &flagged, EVENT(.id = 'd', .include_guest = true));
+
+	local_irq_save(flags);
+	perf_guest_enter();
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		inside[i] = events[i]->state;
+	perf_guest_exit();
+	local_irq_restore(flags);
+
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, inside[i], PERF_EVENT_STATE_INACTIVE, "event %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, events[i]->state, PERF_EVENT_STATE_ACTIVE, "event %d", i);
+	}
+}
+
+static void exclusive_event_stays_alone(struct kunit *test)
+{
+	struct perf_event *a, *b;
+	struct window w;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true, .exclusive = true));
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+
+	kunit_release_action(test, release_event, a);
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.exit, "D+bE");
+	KUNIT_EXPECT_EQ(test, b->state, PERF_EVENT_STATE_ACTIVE);
+}
+
+/* A counter for two: guests neither stop the rotation nor always favour the same event. */
+static void events_take_turns_among_guests(struct kunit *test)
+{
+	u64 enabled, a_running, b_running;
+	struct perf_event *a, *b;
+	struct window w;
+	int i;
+
+	flagged.capacity = 1;
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	for (i = 0; i < 50; i++) {
+		guest_runs(NSEC_PER_MSEC, &w);
+		spend(NSEC_PER_MSEC);
+	}
+	perf_event_read_value(b, &enabled, &b_running);
+	perf_event_read_value(a, &enabled, &a_running);
+	KUNIT_EXPECT_GT(test, a_running, enabled / 10);
+	KUNIT_EXPECT_GT(test, b_running, enabled / 10);
+	KUNIT_EXPECT_LE(test, a_running + b_running, enabled);
+}
+
+/* With no event there was nothing to enable at the end; the next event makes up for it. */
+static void first_event_after_guest_enables_pmu(struct kunit *test)
+{
+	struct window w;
+
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.exit, "");
+
+	clear_log(&flagged);
+	new_event(test, &flagged, EVENT(.id = 'a'));
+	KUNIT_EXPECT_EQ_MSG(test, flagged.log[0], 'D', "%s", flagged.log);
+	KUNIT_EXPECT_EQ_MSG(test, flagged.log[flagged.log_len - 1], 'E', "%s", flagged.log);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(flagged.log, "+a"), "%s", flagged.log);
+}
+
 static void many_guests(struct kunit *test)
 {
 	struct window w = { };
@@ -639,6 +834,54 @@ static void time_of_late_events(struct kunit *test)
 	expect_times(test, a, c, false, false);
 }
 
+/* What is not enabled has no time, with guests or without; and what is enabled later, only that. */
+static void time_of_disabled_events(struct kunit *test)
+{
+	u64 enabled, running, start;
+	struct perf_event *a, *c;
+	struct window w;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .disabled = true));
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+	guest_runs(NSEC_PER_MSEC, &w);
+	perf_event_read_value(a, &enabled, &running);
+	KUNIT_EXPECT_EQ(test, enabled, 0);
+	KUNIT_EXPECT_EQ(test, running, 0);
+
+	start = local_clock();
+	perf_event_enable(a);
+	perf_event_read_value(a, &enabled, &running);
+	KUNIT_EXPECT_LE(test, enabled, local_clock() - start);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+	expect_times(test, a, c, false, false);
+
+	perf_event_disable(a);
+	perf_event_read_value(a, &start, &running);
+	guest_runs(NSEC_PER_MSEC, &w);
+	perf_event_read_value(a, &enabled, &running);
+	KUNIT_EXPECT_EQ(test, enabled, start);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+}
+
+/* Thousands of short guests must not make the two times drift apart. */
+static void times_stay_equal(struct kunit *test)
+{
+	struct perf_event *a, *b;
+	u64 enabled, running;
+	struct window w;
+	int i;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &flagged, EVENT(.id = 'b', .task = true));
+	for (i = 0; i < 2000; i++)
+		guest_runs(0, &w);
+
+	perf_event_read_value(a, &enabled, &running);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+	perf_event_read_value(b, &enabled, &running);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+}
+
 /* What NMIs, BPF programs and user pages see, which take no locks. */
 static void time_now(struct kunit *test)
 {
@@ -705,6 +948,48 @@ static void new_events_wait_for_host(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
 }
 
+/* The same for an event that exists already, and for its end. */
+static void enabled_event_waits_for_host(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+	char log[sizeof(flagged.log)];
+	enum perf_event_state inside;
+	struct perf_event *a;
+	u64 enabled, running;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .disabled = true));
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	perf_event_enable(a);
+	inside = a->state;
+	strscpy(log, flagged.log);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_EXPECT_EQ(test, inside, PERF_EVENT_STATE_INACTIVE);
+	KUNIT_EXPECT_NULL_MSG(test, strchr(log, '+'), "%s", log);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	perf_event_read_value(a, &enabled, &running);
+	KUNIT_EXPECT_EQ(test, enabled, running);
+}
+
+static void disabled_event_stays_away(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+	struct perf_event *a, *b;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	perf_event_disable(a);
+	kunit_release_action(test, release_event, b);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_EXPECT_NULL_MSG(test, strchr(flagged.log, '+'), "%s", flagged.log);
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_OFF);
+	KUNIT_EXPECT_EQ(test, flagged.nr_events, 0);
+}
+
 static int nr_unbalanced;
 
 static void count_unbalanced(const char *func)
@@ -744,7 +1029,7 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	/* Too many puts must not let events through that a VM keeps away. */
 	perf_put_passthrough_pmu();
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
 	expect_refused(test, &flagged, EVENT(.id = 'b', .include_guest = true));
 	perf_put_passthrough_pmu();
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
@@ -876,14 +1161,15 @@ static void perf_guest_test_exit(struct kunit *test)
 
 static int perf_guest_suite_init(struct kunit_suite *suite)
 {
+	char blocker[PERF_GUEST_BLOCKER_SIZE];
 	int ret;
 
 	warned = test_taint(TAINT_WARN);
 
 	/* Events or VMs of others would make each test of exclusion fail. */
-	ret = perf_get_passthrough_pmu();
+	ret = perf_get_passthrough_pmu(blocker, sizeof(blocker));
 	if (ret) {
-		pr_err("there are events that count guests, like that of the NMI watchdog\n");
+		pr_err("an event counts guests for %s\n", blocker);
 		return ret;
 	}
 	perf_put_passthrough_pmu();
@@ -910,6 +1196,11 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(vm_keeps_events_away),
 	KUNIT_CASE(vm_tolerates_other_events),
 	KUNIT_CASE(failed_events_are_not_counted),
+	KUNIT_CASE(accounting_outlives_attributes),
+	KUNIT_CASE(disabled_event_keeps_vms_away),
+	KUNIT_CASE(refused_vm_learns_of_oldest_event),
+	KUNIT_CASE(refused_vm_learns_of_task),
+	KUNIT_CASE(vms_are_seen_while_they_live),
 	KUNIT_CASE_SLOW(vms_and_events_race),
 	KUNIT_CASE(guest_without_events),
 	KUNIT_CASE(guest_displaces_events),
@@ -917,12 +1208,20 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(guest_leaves_other_pmus_alone),
 	KUNIT_CASE(guest_displaces_groups),
 	KUNIT_CASE(events_return_by_priority),
+	KUNIT_CASE(displaced_events_are_in_no_error),
+	KUNIT_CASE(exclusive_event_stays_alone),
+	KUNIT_CASE(events_take_turns_among_guests),
+	KUNIT_CASE(first_event_after_guest_enables_pmu),
 	KUNIT_CASE(many_guests),
 	KUNIT_CASE(time_of_cpu_events),
 	KUNIT_CASE(time_of_task_events),
 	KUNIT_CASE(time_of_late_events),
+	KUNIT_CASE(time_of_disabled_events),
+	KUNIT_CASE(times_stay_equal),
 	KUNIT_CASE(time_now),
 	KUNIT_CASE(new_events_wait_for_host),
+	KUNIT_CASE(enabled_event_waits_for_host),
+	KUNIT_CASE(disabled_event_stays_away),
 	KUNIT_CASE(unbalanced_calls_are_refused),
 #ifdef CONFIG_CGROUP_PERF
 	KUNIT_CASE(time_of_cgroup_events),

@@ -11,10 +11,13 @@
  * guest that is, or last was, loaded on this CPU.
  */
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/lockdep.h>
 #include <linux/percpu.h>
 #include <linux/perf_event.h>
+#include <linux/smp.h>
 
 #include <asm/apic.h>
 #include <asm/hardirq.h>
@@ -28,6 +31,33 @@
  * not perf core's notion of who owns the PMU, which changes before and after.
  */
 DEFINE_PER_CPU(bool, guest_lvtpc_loaded);
+#if IS_ENABLED(CONFIG_KUNIT)
+EXPORT_PER_CPU_SYMBOL_GPL(guest_lvtpc_loaded);
+#endif
+
+/* Set if the host has missed an interrupt since LVTPC became a guest's. */
+static DEFINE_PER_CPU(bool, host_pmi_missed);
+
+/* Functions of their own, so that tests can take their place. */
+VISIBLE_IF_KUNIT void x86_write_lvtpc(u32 value)
+{
+	KUNIT_STATIC_STUB_REDIRECT(x86_write_lvtpc, value);
+	apic_write(APIC_LVTPC, value);
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_write_lvtpc);
+
+VISIBLE_IF_KUNIT void x86_repeat_host_pmi(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(x86_repeat_host_pmi);
+
+	/*
+	 * Nobody acknowledges what PT reports once it is off, and an NMI that
+	 * nobody claims is one too many.
+	 */
+	if (intel_pt_expects_pmi())
+		__apic_send_IPI(smp_processor_id(), NMI_VECTOR);
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_repeat_host_pmi);
 
 /**
  * perf_load_guest_lvtpc - deliver PMIs of this CPU to the hypervisor
@@ -56,10 +86,31 @@ void perf_load_guest_lvtpc(u32 guest_lvtpc)
 	/* An NMI from here on must not see LVTPC as the host's. */
 	barrier();
 
-	apic_write(APIC_LVTPC, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
-			       (guest_lvtpc & APIC_LVT_MASKED));
+	x86_write_lvtpc(APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
+			(guest_lvtpc & APIC_LVT_MASKED));
 }
 EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
+
+/**
+ * perf_report_host_pmi - tell perf of an interrupt that was not the guest's
+ *
+ * Not all that interrupts by LVTPC is part of the PMU that a guest owns: if the
+ * host uses Intel PT and guests don't, PT traces on while the guest runs. When
+ * its buffer is full, that is reported in IA32_PERF_GLOBAL_STATUS, but the
+ * interrupt goes where LVTPC says. A hypervisor that finds such a bit there
+ * leaves the bit set and calls this function, for the host to have its interrupt
+ * after all, late, from perf_put_guest_lvtpc().
+ *
+ * Context: Between perf_load_guest_lvtpc() and perf_put_guest_lvtpc().
+ */
+void perf_report_host_pmi(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	WARN_ON_ONCE(!__this_cpu_read(guest_lvtpc_loaded));
+	__this_cpu_write(host_pmi_missed, true);
+}
+EXPORT_SYMBOL_GPL(perf_report_host_pmi);
 
 /**
  * perf_put_guest_lvtpc - deliver PMIs of this CPU to the host again
@@ -69,19 +120,31 @@ EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
  * perf_guest_exit(). A PMI that the guest's counters have raised before is not
  * lost, it comes in on the guest's vector as soon as interrupts are on.
  *
+ * A PMI that perf_report_host_pmi() was called for is repeated here, as an NMI.
+ * Its handler finds the PMU as the guest has left it, that is without anything
+ * to do there.
+ *
  * Context: Interrupts off since perf_load_guest_lvtpc().
  */
 void perf_put_guest_lvtpc(void)
 {
 	lockdep_assert_irqs_disabled();
 
-	apic_write(APIC_LVTPC, APIC_DM_NMI);
+	x86_write_lvtpc(APIC_DM_NMI);
 
 	/* See perf_load_guest_lvtpc(). */
 	barrier();
 
 	WARN_ON_ONCE(!__this_cpu_read(guest_lvtpc_loaded));
 	__this_cpu_write(guest_lvtpc_loaded, false);
+
+	/* The handler does nothing before that. */
+	barrier();
+
+	if (unlikely(__this_cpu_read(host_pmi_missed))) {
+		__this_cpu_write(host_pmi_missed, false);
+		x86_repeat_host_pmi();
+	}
 }
 EXPORT_SYMBOL_GPL(perf_put_guest_lvtpc);
 

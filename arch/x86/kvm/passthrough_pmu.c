@@ -37,10 +37,12 @@
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
 #include <asm/msr.h>
+#include <asm/perf_event.h>
 
 #include "irq.h"
 #include "lapic.h"
 #include "passthrough_pmu.h"
+#include "trace.h"
 #include "x86.h"
 
 /*
@@ -64,7 +66,8 @@ static u64 host_fixed_mask __read_mostly;
  * All or nothing: vCPUs with perf-based PMUs and vCPUs that own the PMU don't
  * mix, since KVM could not say which capabilities it supports.
  *
- * Says in one line of the log what the host lacks, if it lacks something.
+ * Says in one line of the log which vPMU guests get, and what the host lacks if it
+ * is not the one that was wanted.  Silent if the administrator didn't ask.
  *
  * Context: the vendor module's hardware setup, after kvm_init_pmu_capability()
  *	    and before anything reads enable_passthrough_pmu.
@@ -98,7 +101,14 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 	host_gp_mask = GENMASK_ULL(kvm_host_pmu_cap.bit_width_gp - 1, 0);
 	host_fixed_mask = kvm_host_pmu_cap.num_counters_fixed ?
 			  GENMASK_ULL(kvm_host_pmu_cap.bit_width_fixed - 1, 0) : 0;
+	if (regs.max_gp)
+		kvm_pmu_cap.num_counters_gp = min_t(int, kvm_pmu_cap.num_counters_gp,
+						    regs.max_gp);
 	enable_passthrough_pmu = true;
+
+	pr_info("enable_passthrough_pmu: guests own the PMU while they run, with up to %d general purpose and %d fixed counters of %d and %d\n",
+		kvm_pmu_cap.num_counters_gp, kvm_pmu_cap.num_counters_fixed,
+		kvm_host_pmu_cap.num_counters_gp, kvm_host_pmu_cap.num_counters_fixed);
 	return true;
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_setup);
@@ -113,10 +123,12 @@ EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_setup);
  *
  * Context: kvm->lock held, may sleep.
  *
- * Return: 0, or -EBUSY if an event exists that counts guests.
+ * Return: 0, or -EBUSY if an event exists that counts guests. The log then tells
+ * whose event that is.
  */
 int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 {
+	char blocker[PERF_GUEST_BLOCKER_SIZE];
 	int r;
 
 	lockdep_assert_held(&kvm->lock);
@@ -129,10 +141,10 @@ int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 		return 0;
 	}
 
-	r = perf_get_passthrough_pmu();
+	r = perf_get_passthrough_pmu(blocker, sizeof(blocker));
 	if (r) {
-		pr_warn_ratelimited("cannot give the PMU to a VM (%d): turn off the NMI watchdog (sysctl kernel.nmi_watchdog=0) and end perf sessions that count guests\n",
-				    r);
+		pr_warn_ratelimited("cannot give the PMU to a VM: it counts guests for %s\n",
+				    blocker);
 		return r;
 	}
 
@@ -167,12 +179,31 @@ static bool wants_pmi(struct kvm_pmc *pmc)
 }
 
 /*
+ * Has a counter that is still in hardware passed 0 since it was loaded?  If the
+ * guest wrote to it in between, the answer may be wrong.
+ */
+static bool has_wrapped(struct kvm_pmc *pmc)
+{
+	u64 now;
+
+	rdpmcl(pmc_is_gp(pmc) ? pmc->idx :
+				regs.fixed_rdpmc + pmc->idx - KVM_FIXED_PMC_BASE_IDX, now);
+
+	return kvm_passthrough_wrapped(pmc->counter, now, pmc_bitmask(pmc));
+}
+
+/*
  * The PMI of an overflow may still be on its way when LVTPC is about to be the
  * host's again, and would never reach the guest then.  But the overflow is in
  * the status by now, so make the request that the PMI would make.  If the PMI
  * does arrive in time, which is the rule, its request is the same one.
+ *
+ * A bit of the status that was set all the time, because the guest has not
+ * cleared it, tells nothing.  The counter does, if the guest left it alone.  Any
+ * guest that is serious about interrupts clears the bit before it touches the
+ * counter.
  */
-static void request_late_pmi(struct kvm_vcpu *vcpu, u64 overflows)
+static void request_late_pmi(struct kvm_vcpu *vcpu, u64 loaded_status)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	struct kvm_pmc *pmc;
@@ -181,8 +212,9 @@ static void request_late_pmi(struct kvm_vcpu *vcpu, u64 overflows)
 	if (!pmu->lvtpc_unmasked)
 		return;
 
-	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&overflows) {
-		if (wants_pmi(pmc)) {
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
+		if (wants_pmi(pmc) &&
+		    (!(loaded_status & BIT_ULL(pmc->idx)) || has_wrapped(pmc))) {
 			kvm_make_request(KVM_REQ_PMI, vcpu);
 			return;
 		}
@@ -196,24 +228,30 @@ static void request_late_pmi(struct kvm_vcpu *vcpu, u64 overflows)
  * If a guest was told that its counters are narrower than they are, set the bits
  * in between: the counter then overflows when the guest's would.
  */
-static void load_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr, u64 host_mask)
+static bool load_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr, u64 host_mask)
 {
 	u64 value = pmc->counter | (host_mask & ~pmc_bitmask(pmc));
 	u64 now;
 
 	rdpmcl(rdpmc, now);
-	if (now != value)
-		wrmsrl(msr, value);
+	if (now == value)
+		return false;
+
+	wrmsrl(msr, value);
+	return true;
 }
 
-static void put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
+static bool put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
 {
 	u64 now;
 
 	rdpmcl(rdpmc, now);
 	pmc->counter = now & pmc_bitmask(pmc);
-	if (now)
-		wrmsrl(msr, 0);
+	if (!now)
+		return false;
+
+	wrmsrl(msr, 0);
+	return true;
 }
 
 /**
@@ -228,14 +266,16 @@ static void put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
 void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	unsigned int counters = 0, i;
 	struct kvm_pmc *pmc;
-	unsigned int i;
 	u32 lvtpc;
 
 	lockdep_assert_irqs_disabled();
 
 	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
 		return;
+
+	++vcpu->stat.passthrough_pmu_loads;
 
 	lvtpc = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
 	pmu->lvtpc_unmasked = !(lvtpc & APIC_LVT_MASKED);
@@ -247,14 +287,26 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		load_counter(pmc, i, regs.gp_counter + i * regs.gp_stride, host_gp_mask);
+		counters += load_counter(pmc, i, regs.gp_counter + i * regs.gp_stride,
+					 host_gp_mask);
 		wrmsrl(regs.gp_selector + i * regs.gp_stride, pmc->eventsel_hw);
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		load_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
-			     regs.fixed_counter + i, host_fixed_mask);
+		counters += load_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
+					 regs.fixed_counter + i, host_fixed_mask);
+
+	/*
+	 * A guest that doesn't have GLOBAL_STATUS could never clear an overflow,
+	 * and nobody but the guest is interested in it.
+	 */
+	if (!kvm_pmu_has_perf_global_ctrl(pmu))
+		pmu->global_status = 0;
 
 	kvm_pmu_call(passthrough_load)(vcpu);
+
+	trace_kvm_passthrough_pmu_load(vcpu->vcpu_id, counters, pmu->nr_arch_gp_counters,
+				       pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
+				       pmu->global_status);
 }
 
 /**
@@ -269,9 +321,9 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	unsigned int counters = 0, selectors = 0, i;
 	u64 status = pmu->global_status;
 	struct kvm_pmc *pmc;
-	unsigned int i;
 
 	lockdep_assert_irqs_disabled();
 
@@ -279,18 +331,24 @@ void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 		return;
 
 	kvm_pmu_call(passthrough_put)(vcpu);
-	request_late_pmi(vcpu, pmu->global_status & ~status);
+	request_late_pmi(vcpu, status);
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		put_counter(pmc, i, regs.gp_counter + i * regs.gp_stride);
+		counters += put_counter(pmc, i, regs.gp_counter + i * regs.gp_stride);
 		/* Selectors always exit, hence hold what was loaded. */
-		if (pmc->eventsel_hw)
+		if (pmc->eventsel_hw) {
 			wrmsrl(regs.gp_selector + i * regs.gp_stride, 0);
+			selectors++;
+		}
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		put_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
-			    regs.fixed_counter + i);
+		counters += put_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
+					regs.fixed_counter + i);
+
+	trace_kvm_passthrough_pmu_put(vcpu->vcpu_id, counters, selectors,
+				      pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
+				      pmu->global_status);
 
 	perf_put_guest_lvtpc();
 	perf_guest_exit();
@@ -313,7 +371,29 @@ void kvm_passthrough_pmu_handle_pmi(void)
 	if (WARN_ON_ONCE(!vcpu || !kvm_vcpu_has_passthrough_pmu(vcpu)))
 		return;
 
+	/*
+	 * Without an overflow it was none of the guest's counters: Intel PT of the
+	 * host shares LVTPC, see perf_report_host_pmi().  What is not architectural
+	 * in version 1 can't be relied on.
+	 */
+	if (kvm_pmu_has_perf_global_ctrl(vcpu_to_pmu(vcpu)) &&
+	    !vcpu_to_pmu(vcpu)->global_status)
+		return;
+
+	++vcpu->stat.passthrough_pmu_pmis;
 	kvm_make_request(KVM_REQ_PMI, vcpu);
+}
+
+/*
+ * May hardware count what the guest programmed, apart from what user space says?
+ *
+ * What some events count depends on one more register, e.g. OFFCORE_RSP or the
+ * threshold of load latencies.  KVM neither offers these registers to guests nor
+ * switches them: such an event would count what the host is interested in.
+ */
+static bool is_gp_event_sound(u64 eventsel)
+{
+	return !(eventsel & regs.selector_refuse) && !perf_x86_event_has_extra_reg(eventsel);
 }
 
 static bool counts_insns(struct kvm_pmc *pmc)
@@ -324,21 +404,25 @@ static bool counts_insns(struct kvm_pmc *pmc)
 
 /**
  * kvm_passthrough_pmu_reprogram - work out what hardware runs for a counter
- * @pmc: counter whose selector or whose event filter may have changed
+ * @pmc: counter whose selector or whose event filter may have changed, or whose
+ *	selector excludes the mode that the vCPU has entered or left
  *
  * Starts from what the guest wrote each time.  A counter that the event filter
- * refuses is left in place, but doesn't count.
+ * refuses, that doesn't count in this mode, or whose event can't be left to
+ * hardware, is left in place, but doesn't count.
  *
  * Context: vCPU loaded, kvm->srcu held for reading, the vCPU doesn't own the PMU.
  */
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	bool runs = check_pmu_event_filter(pmc);
+	bool runs = check_pmu_event_filter(pmc) &&
+		    !kvm_pmu_mode_excluded(pmc);
 
 	if (pmc_is_gp(pmc)) {
-		pmc->eventsel_hw = (pmc->eventsel & ~regs.selector_clear) | regs.selector_set;
-		if (!runs)
+		pmc->eventsel_hw = pmc->eventsel & ~(regs.selector_clear | regs.selector_refuse);
+		pmc->eventsel_hw |= regs.selector_set;
+		if (!runs || !is_gp_event_sound(pmc->eventsel))
 			pmc->eventsel_hw &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
 		runs = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_ENABLE;
 	} else {
@@ -359,12 +443,19 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
 
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
- * @pmc: counter that would have counted the event
+ * @pmc: counter that would have counted the event, provided that it counts in the
+ *	mode that the vCPU is in
+ *
+ * The mode is looked at here and now: what hardware runs for the counter follows a
+ * change of mode only when the PMU is about to be loaded.
  *
  * Context: vCPU loaded, the vCPU doesn't own the PMU.
  */
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
+	if (kvm_pmu_mode_excluded(pmc))
+		return;
+
 	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
 	if (pmc->counter)
 		return;
@@ -397,6 +488,10 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.nr_fixed	= kvm_host_pmu_cap.num_counters_fixed,
 		.width_gp	= kvm_host_pmu_cap.bit_width_gp,
 		.width_fixed	= kvm_host_pmu_cap.bit_width_fixed,
+		.has_metrics	= regs.has_metrics,
+		.ctrl_extra	= regs.ctrl_extra,
+		.status_extra	= regs.status_extra,
+		.clear_extra	= regs.clear_extra,
 	};
 	const struct kvm_passthrough_model guest = {
 		.version	= pmu->version,
@@ -404,11 +499,15 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.nr_fixed	= pmu->nr_arch_fixed_counters,
 		.width_gp	= fls64(pmu->counter_bitmask[KVM_PMC_GP]),
 		.width_fixed	= fls64(pmu->counter_bitmask[KVM_PMC_FIXED]),
+		/* KVM knows no bits besides those of counters in GLOBAL_CTRL. */
+		.status_extra	= ~pmu->global_status_rsvd & pmu->global_ctrl_rsvd,
+		.clear_extra	= ~pmu->global_status_rsvd & pmu->global_ctrl_rsvd,
 	};
 	const struct kvm_passthrough_switches switches = {
 		.owns_pmu	= kvm_vcpu_has_passthrough_pmu(vcpu) &&
 				  !KVM_BUG_ON(!lapic_in_kernel(vcpu), vcpu->kvm),
 		.rdpmc_backdoor	= enable_vmware_backdoor,
+		.rdpmc_beyond_core = regs.rdpmc_beyond_core,
 		.has_full_width	= has_full_width,
 		.nr_legacy	= regs.nr_legacy,
 	};

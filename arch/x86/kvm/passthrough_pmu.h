@@ -13,20 +13,38 @@
  * @gp_selector: MSR of general purpose selector 0
  * @gp_stride: distance from one counter or selector to the next
  * @nr_legacy: number of general purpose counters that have a legacy alias
+ * @max_gp: number of general purpose counters that guests may have, 0 for all that
+ *	KVM is able to offer
  * @fixed_counter: MSR of fixed counter 0
  * @fixed_rdpmc: what to add to the number of a fixed counter for RDPMC
  * @selector_clear: bits of a selector that must not get into hardware
  * @selector_set: bits that each selector has in hardware
+ * @selector_refuse: bits that this host's hardware doesn't know; a counter whose
+ *	selector has any of them doesn't count
+ * @has_metrics: RDPMC reads PERF_METRICS on this host
+ * @ctrl_extra: bits of this host's GLOBAL_CTRL besides those of counters
+ * @status_extra: bits of GLOBAL_STATUS, besides those of counters, that can be or
+ *	become set while a guest runs
+ * @clear_extra: bits besides those of counters that may be written in order to
+ *	clear bits of GLOBAL_STATUS
+ * @rdpmc_beyond_core: RDPMC reads counters of other PMUs as well
  */
 struct kvm_passthrough_pmu_regs {
 	u32 gp_counter;
 	u32 gp_selector;
 	u32 gp_stride;
 	u8 nr_legacy;
+	u8 max_gp;
 	u32 fixed_counter;
 	u32 fixed_rdpmc;
 	u64 selector_clear;
 	u64 selector_set;
+	u64 selector_refuse;
+	bool has_metrics;
+	u64 ctrl_extra;
+	u64 status_extra;
+	u64 clear_extra;
+	bool rdpmc_beyond_core;
 };
 
 extern bool __read_mostly enable_passthrough_pmu;

@@ -34,11 +34,19 @@ static bool same_width(u8 nr, u8 guest_width, u8 host_width)
  * and what hardware holds is then not what the guest may see.
  *
  * RDPMC has no bitmap.  It reads any counter of the host, hence is let through
- * only if the guest has them all.
+ * only if the guest has them all, and if there is nothing else that it reads.
+ * PERF_METRICS is one of them: not one that KVM counts or switches, but one that
+ * RDPMC reads.
  *
  * The bits of GLOBAL_CTRL and GLOBAL_STATUS belong to counters, hence the MSRs
  * are let through only if no bit belongs to a counter that the guest doesn't
- * have.  A version 1 PMU doesn't have these MSRs.
+ * have.  A version 1 PMU doesn't have these MSRs, and later versions than the
+ * guest's have more bits in them.  What a guest gets to see must be what its
+ * version of the PMU would show, so:
+ *
+ *  - GLOBAL_CTRL has to take the same bits and to refuse the same bits;
+ *  - GLOBAL_STATUS must not show a bit that the guest's doesn't have;
+ *  - a write that clears GLOBAL_STATUS has to take and to refuse the same bits.
  *
  * Context: any, has no side effects.
  *
@@ -50,7 +58,7 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 		       const struct kvm_passthrough_switches *switches)
 {
 	struct kvm_passthrough_policy policy = {};
-	bool all_counters, gp_width, fixed_width;
+	bool all_counters, all_globals, gp_width, fixed_width;
 
 	if (!switches->owns_pmu || !guest->version)
 		return policy;
@@ -68,8 +76,14 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 	if (fixed_width)
 		policy.fixed = counters(min(guest->nr_fixed, host->nr_fixed));
 
-	policy.rdpmc = all_counters && gp_width && fixed_width && !switches->rdpmc_backdoor;
-	policy.globals = all_counters && guest->version > 1;
+	policy.rdpmc = all_counters && gp_width && fixed_width &&
+		       guest->has_metrics == host->has_metrics &&
+		       !switches->rdpmc_backdoor && !switches->rdpmc_beyond_core;
+
+	all_globals = all_counters && guest->version > 1;
+	policy.global_ctrl = all_globals && guest->ctrl_extra == host->ctrl_extra;
+	policy.status = all_globals && !(host->status_extra & ~guest->status_extra);
+	policy.status_clear = all_globals && guest->clear_extra == host->clear_extra;
 
 	return policy;
 }

@@ -3,18 +3,44 @@
  * KUnit tests of the rules that say what a guest may touch without a VM-exit.
  */
 #include <kunit/test.h>
+#include <linux/bits.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 
 #include "passthrough_policy.h"
 
+/* Bits of Intel's GLOBAL_CTRL and GLOBAL_STATUS that are not a counter's. */
+#define METRICS		BIT_ULL(48)
+#define TRACE		BIT_ULL(55)
+#define FREEZE		(BIT_ULL(58) | BIT_ULL(59))
+#define SGX		BIT_ULL(60)
+#define VERSION_2	(BIT_ULL(62) | BIT_ULL(63))
+
 /* Hosts.  KVM models 8 general purpose and 3 fixed counters for Intel's PMUs. */
 static const struct kvm_passthrough_model skylake = {
 	.version = 4, .nr_gp = 4, .nr_fixed = 3, .width_gp = 48, .width_fixed = 48,
+	.status_extra = VERSION_2, .clear_extra = VERSION_2 | FREEZE,
 };
 
 static const struct kvm_passthrough_model icelake = {
 	.version = 5, .nr_gp = 8, .nr_fixed = 4, .width_gp = 48, .width_fixed = 48,
+	.has_metrics = true, .ctrl_extra = METRICS,
+	.status_extra = VERSION_2 | METRICS, .clear_extra = VERSION_2 | FREEZE | METRICS,
 };
+
+/* What KVM makes of a host for its guests. */
+static struct kvm_passthrough_model v2_of(const struct kvm_passthrough_model *host)
+{
+	struct kvm_passthrough_model guest = *host;
+
+	guest.version = 2;
+	guest.nr_fixed = min(host->nr_fixed, 3);
+	guest.has_metrics = false;
+	guest.ctrl_extra = 0;
+	guest.status_extra = VERSION_2;
+	guest.clear_extra = VERSION_2;
+	return guest;
+}
 
 static const struct kvm_passthrough_model zen4 = {
 	.version = 2, .nr_gp = 6, .width_gp = 48,
@@ -35,13 +61,15 @@ static void expect(struct kunit *test, struct kvm_passthrough_policy got,
 	KUNIT_EXPECT_EQ(test, got.gp_full, want.gp_full);
 	KUNIT_EXPECT_EQ(test, got.fixed, want.fixed);
 	KUNIT_EXPECT_EQ(test, got.rdpmc, want.rdpmc);
-	KUNIT_EXPECT_EQ(test, got.globals, want.globals);
+	KUNIT_EXPECT_EQ(test, got.global_ctrl, want.global_ctrl);
+	KUNIT_EXPECT_EQ(test, got.status, want.status);
+	KUNIT_EXPECT_EQ(test, got.status_clear, want.status_clear);
 }
 
 static void nothing_without_pmu(struct kunit *test)
 {
 	struct kvm_passthrough_switches switches = intel;
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
 	guest.version = 0;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &switches),
@@ -55,13 +83,12 @@ static void nothing_without_pmu(struct kunit *test)
 
 static void everything_if_guest_has_all_counters(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
-	guest.version = 2;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
-			.rdpmc = true, .globals = true,
+			.rdpmc = true, .global_ctrl = true, .status = true,
 	       });
 }
 
@@ -71,10 +98,8 @@ static void everything_if_guest_has_all_counters(struct kunit *test)
  */
 static void host_counter_beyond_kvm_model(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = icelake;
+	struct kvm_passthrough_model guest = v2_of(&icelake);
 
-	guest.version = 2;
-	guest.nr_fixed = 3;
 	expect(test, kvm_passthrough_policy(&icelake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xff, .gp_full = 0xff, .fixed = 0x7,
@@ -83,10 +108,9 @@ static void host_counter_beyond_kvm_model(struct kunit *test)
 
 static void guest_with_fewer_gp_counters(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 	u8 nr;
 
-	guest.version = 2;
 	for (nr = 0; nr < skylake.nr_gp; nr++) {
 		guest.nr_gp = nr;
 		expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
@@ -101,9 +125,8 @@ static void guest_with_fewer_gp_counters(struct kunit *test)
 /* Can't come from KVM, which caps the guest's model.  Still not a way out. */
 static void guest_with_more_counters_than_host(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
-	guest.version = 2;
 	guest.nr_gp = 32;
 	guest.nr_fixed = 16;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
@@ -115,47 +138,61 @@ static void guest_with_more_counters_than_host(struct kunit *test)
 static void full_width_alias(struct kunit *test)
 {
 	struct kvm_passthrough_switches switches = intel;
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
-	guest.version = 2;
 	switches.has_full_width = false;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &switches),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .fixed = 0x7,
-			.rdpmc = true, .globals = true,
+			.rdpmc = true, .global_ctrl = true, .status = true,
 	       });
 }
 
 static void vmware_backdoor(struct kunit *test)
 {
 	struct kvm_passthrough_switches switches = intel;
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
-	guest.version = 2;
 	switches.rdpmc_backdoor = true;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &switches),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
-			.globals = true,
+			.global_ctrl = true, .status = true,
+	       });
+}
+
+/*
+ * Zen has counters for its L3 and its data fabric behind those of the core.
+ * They are never a guest's, whatever else the guest has.
+ */
+static void rdpmc_reads_other_pmus(struct kunit *test)
+{
+	struct kvm_passthrough_switches switches = amd;
+
+	switches.rdpmc_beyond_core = true;
+	expect(test, kvm_passthrough_policy(&zen4, &zen4, &switches),
+	       (struct kvm_passthrough_policy) {
+			.gp_legacy = 0xf, .gp_full = 0x3f, .global_ctrl = true, .status = true,
+			.status_clear = true,
 	       });
 }
 
 static void narrow_counters(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = skylake;
+	struct kvm_passthrough_model guest = v2_of(&skylake);
 
-	guest.version = 2;
 	guest.width_gp = 40;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
-			.fixed = 0x7, .globals = true,
+			.fixed = 0x7, .global_ctrl = true, .status = true,
 	       });
 
 	guest.width_gp = 48;
 	guest.width_fixed = 32;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
-			.gp_legacy = 0xf, .gp_full = 0xf, .globals = true,
+			.gp_legacy = 0xf, .gp_full = 0xf,
+			.global_ctrl = true, .status = true,
 	       });
 }
 
@@ -185,18 +222,147 @@ static void legacy_alias_of_the_first_four(struct kunit *test)
 
 	expect(test, kvm_passthrough_policy(&zen4, &zen4, &switches),
 	       (struct kvm_passthrough_policy) {
-			.gp_legacy = 0xf, .gp_full = 0x3f,
-			.rdpmc = true, .globals = true,
+			.gp_legacy = 0xf, .gp_full = 0x3f, .rdpmc = true,
+			.global_ctrl = true, .status = true, .status_clear = true,
 	       });
 
 	switches.has_full_width = false;
 	expect(test, kvm_passthrough_policy(&zen4, &zen4, &switches),
 	       (struct kvm_passthrough_policy) {
-			.gp_legacy = 0xf, .rdpmc = true, .globals = true,
+			.gp_legacy = 0xf, .rdpmc = true,
+			.global_ctrl = true, .status = true, .status_clear = true,
 	       });
 }
 
+/* An overflow of which the status bit tells nothing, as it was set already. */
+static void overflow_shows_in_counter(struct kunit *test)
+{
+	const u64 mask = (1ULL << 48) - 1;
+
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_wrapped(0, 0, mask));
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_wrapped(0, 1000, mask));
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_wrapped(mask - 1, mask, mask));
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_wrapped(mask, 0, mask));
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_wrapped(mask - 100, 3, mask));
+	/* Hardware holds more bits than the guest's counter has. */
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_wrapped(0xfffffff0, 5ULL << 32 | 1, 0xffffffff));
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_wrapped(7, 5ULL << 32 | 8, 0xffffffff));
+}
+
+/*
+ * KVM may model a fourth fixed counter one day.  As long as it doesn't model
+ * PERF_METRICS, neither RDPMC nor GLOBAL_CTRL[48] may open with it.
+ */
+static void metrics_alone_close_rdpmc_and_ctrl(struct kunit *test)
+{
+	struct kvm_passthrough_model guest = v2_of(&icelake);
+	struct kvm_passthrough_policy policy;
+
+	guest.nr_fixed = icelake.nr_fixed;
+	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
+	KUNIT_EXPECT_EQ(test, policy.fixed, 0xf);
+	KUNIT_EXPECT_FALSE(test, policy.rdpmc);
+	KUNIT_EXPECT_FALSE(test, policy.global_ctrl);
+	KUNIT_EXPECT_FALSE(test, policy.status);
+	KUNIT_EXPECT_FALSE(test, policy.status_clear);
+
+	/* RDPMC reads PERF_METRICS whatever GLOBAL_CTRL looks like. */
+	guest.ctrl_extra = METRICS;
+	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
+	KUNIT_EXPECT_FALSE(test, policy.rdpmc);
+	KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
+
+	guest = icelake;
+	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
+	KUNIT_EXPECT_TRUE(test, policy.rdpmc);
+	KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
+}
+
+/* The host traces by Intel PT, or has SGX: bits that version 2 doesn't know. */
+static void foreign_status_bits(struct kunit *test)
+{
+	static const u64 foreign[] = { TRACE, SGX, TRACE | SGX };
+	struct kvm_passthrough_model guest = v2_of(&skylake);
+	struct kvm_passthrough_policy policy;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(foreign); i++) {
+		struct kvm_passthrough_model host = skylake;
+
+		host.status_extra |= foreign[i];
+		host.clear_extra |= foreign[i];
+		policy = kvm_passthrough_policy(&host, &guest, &intel);
+		KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
+		KUNIT_EXPECT_FALSE(test, policy.status);
+		KUNIT_EXPECT_FALSE(test, policy.status_clear);
+
+		/* Not foreign if the guest has the feature. */
+		guest.status_extra |= foreign[i];
+		policy = kvm_passthrough_policy(&host, &guest, &intel);
+		KUNIT_EXPECT_TRUE(test, policy.status);
+		guest = v2_of(&skylake);
+	}
+}
+
+/* A bit too many would not raise #GP, a bit too few would. */
+static void clearing_takes_the_same_bits(struct kunit *test)
+{
+	struct kvm_passthrough_model guest = v2_of(&skylake);
+
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+
+	guest.clear_extra = skylake.clear_extra;
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+
+	guest.clear_extra |= TRACE;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+}
+
+/*
+ * The four counters of old, without a full-width alias.  The host has two more,
+ * which neither RDPMC nor the bits of the globals may show.
+ */
+static void amd_guest_without_core_extension(struct kunit *test)
+{
+	struct kvm_passthrough_switches switches = amd;
+	struct kvm_passthrough_model guest = zen4;
+
+	switches.has_full_width = false;
+	guest.version = 1;
+	guest.nr_gp = 4;
+	expect(test, kvm_passthrough_policy(&zen4, &guest, &switches),
+	       (struct kvm_passthrough_policy) { .gp_legacy = 0xf });
+
+	/* Such a guest of version 2 is odd, but user space may describe it. */
+	guest.version = 2;
+	expect(test, kvm_passthrough_policy(&zen4, &guest, &switches),
+	       (struct kvm_passthrough_policy) { .gp_legacy = 0xf });
+
+	guest.nr_gp = 2;
+	expect(test, kvm_passthrough_policy(&zen4, &guest, &switches),
+	       (struct kvm_passthrough_policy) { .gp_legacy = 0x3 });
+}
+
+/* PerfMonV2 allows for 15 counters, KVM models 6. */
+static void amd_guests_on_host_with_more_counters(struct kunit *test)
+{
+	struct kvm_passthrough_model host = zen4;
+	u8 version;
+
+	host.nr_gp = 15;
+	for (version = 1; version <= 2; version++) {
+		struct kvm_passthrough_model guest = zen4;
+
+		guest.version = version;
+		expect(test, kvm_passthrough_policy(&host, &guest, &amd),
+		       (struct kvm_passthrough_policy) {
+				.gp_legacy = 0xf, .gp_full = 0x3f,
+		       });
+	}
+}
+
 static struct kunit_case passthrough_policy_cases[] = {
+	KUNIT_CASE(overflow_shows_in_counter),
 	KUNIT_CASE(nothing_without_pmu),
 	KUNIT_CASE(everything_if_guest_has_all_counters),
 	KUNIT_CASE(host_counter_beyond_kvm_model),
@@ -204,9 +370,15 @@ static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(guest_with_more_counters_than_host),
 	KUNIT_CASE(full_width_alias),
 	KUNIT_CASE(vmware_backdoor),
+	KUNIT_CASE(rdpmc_reads_other_pmus),
 	KUNIT_CASE(narrow_counters),
 	KUNIT_CASE(version_1_has_no_globals),
 	KUNIT_CASE(legacy_alias_of_the_first_four),
+	KUNIT_CASE(metrics_alone_close_rdpmc_and_ctrl),
+	KUNIT_CASE(foreign_status_bits),
+	KUNIT_CASE(clearing_takes_the_same_bits),
+	KUNIT_CASE(amd_guest_without_core_extension),
+	KUNIT_CASE(amd_guests_on_host_with_more_counters),
 	{}
 };
 

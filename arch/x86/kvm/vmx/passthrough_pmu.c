@@ -12,6 +12,12 @@
  * guest may write the MSR without a VM-exit, hardware saves the value on VM-exit:
  * into the VMCS if it is able to (Sapphire Rapids and later), otherwise into the
  * MSR-store list of the VMCS.  All other writes go to both.
+ *
+ * L2 counts on the PMU that L1 owns.  There is one pmu->global_ctrl, but one VMCS
+ * for each level: whichever is loaded next gets the current value, and if L1 asks
+ * for another one at that moment, nested code writes it like any other write.
+ * vmcs02 has the controls of vmcs01 and its MSR bitmap opens what both vmcs01's
+ * and L1's bitmap open; L1 may demand more exits, but can't do with less.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -31,7 +37,7 @@
  */
 bool __read_mostly vmx_enable_passthrough_pmu;
 
-static const struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs = {
+static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	/* The aliases at MSR_IA32_PERFCTR0 would lose bits 47:32. */
 	.gp_counter	= MSR_IA32_PMC0,
 	.gp_selector	= MSR_P6_EVNTSEL0,
@@ -46,6 +52,74 @@ static const struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs = {
 	.selector_clear	= ARCH_PERFMON_EVENTSEL_PIN_CONTROL |
 			  ARCH_PERFMON_EVENTSEL_ANY,
 };
+
+/* MSRs that a guest may touch without a VM-exit, and how, if the policy agrees. */
+static const struct {
+	u32 first;
+	u8 nr;
+	u8 types;
+} vmx_passthrough_pmu_msrs[] = {
+	{ MSR_IA32_PERFCTR0, KVM_MAX_NR_INTEL_GP_COUNTERS, MSR_TYPE_RW },
+	{ MSR_IA32_PMC0, KVM_MAX_NR_INTEL_GP_COUNTERS, MSR_TYPE_RW },
+	{ MSR_CORE_PERF_FIXED_CTR0, KVM_MAX_NR_INTEL_FIXED_COUTNERS, MSR_TYPE_RW },
+	{ MSR_CORE_PERF_GLOBAL_STATUS, 1, MSR_TYPE_R },
+	{ MSR_CORE_PERF_GLOBAL_CTRL, 1, MSR_TYPE_RW },
+	{ MSR_CORE_PERF_GLOBAL_OVF_CTRL, 1, MSR_TYPE_W },
+};
+
+/* Bits of IA32_PERF_GLOBAL_CTRL, IA32_PERF_GLOBAL_STATUS and ..._RESET, SDM vol. 4. */
+#define GLOBAL_PERF_METRICS	BIT_ULL(48)
+#define STATUS_LBR_FRZ		BIT_ULL(58)
+#define STATUS_CTR_FRZ		BIT_ULL(59)
+#define STATUS_ASCI		BIT_ULL(60)
+
+/* Intel PT is not part of the PMU and traces on, unless the guest has it. */
+static u64 vmx_host_trace_bit(void)
+{
+	return cpu_feature_enabled(X86_FEATURE_INTEL_PT) && !vmx_pt_mode_is_host_guest() ?
+	       MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI : 0;
+}
+
+/*
+ * What this host's PMU has beyond what KVM models.
+ *
+ * No guest can freeze LBRs or counters on a PMI, as KVM doesn't offer the bits of
+ * DEBUGCTL; hence these bits don't show up in the status.  They are accepted by
+ * IA32_PERF_GLOBAL_STATUS_RESET nevertheless.  Ovf_Uncore (61) is left out: nobody
+ * enables PMIs of the uncore.
+ */
+static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *regs)
+{
+	u64 status = MSR_CORE_PERF_GLOBAL_OVF_CTRL_OVF_BUF |
+		     MSR_CORE_PERF_GLOBAL_OVF_CTRL_COND_CHGD;
+
+	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
+		status |= MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
+	if (boot_cpu_has(X86_FEATURE_SGX))
+		status |= STATUS_ASCI;
+
+	if (kvm_host.perf_capabilities & BIT_ULL(PERF_CAP_METRICS_IDX)) {
+		regs->has_metrics = true;
+		regs->ctrl_extra = GLOBAL_PERF_METRICS;
+		status |= GLOBAL_PERF_METRICS;
+	}
+
+	regs->status_extra = status;
+	regs->clear_extra = status | STATUS_LBR_FRZ | STATUS_CTR_FRZ;
+
+	/* "In a transaction" is no condition that hardware without TSX takes. */
+	if (!boot_cpu_has(X86_FEATURE_RTM))
+		regs->selector_refuse = HSW_IN_TX | HSW_IN_TX_CHECKPOINTED;
+
+	/*
+	 * On these processors, microcode uses counter 3 for transactions unless
+	 * told to abort them all, which perf does while it uses the counter
+	 * itself.  Guests get the counters below.
+	 */
+	if (boot_cpu_has(X86_FEATURE_TSX_FORCE_ABORT) &&
+	    !boot_cpu_has(X86_FEATURE_RTM_ALWAYS_ABORT))
+		regs->max_gp = 3;
+}
 
 /**
  * vmx_passthrough_pmu_setup - decide whether guests own the PMU while they run
@@ -70,6 +144,8 @@ void __init vmx_passthrough_pmu_setup(void)
 	else if (!cpu_has_load_perf_global_ctrl())
 		missing = "the VMX controls \"load IA32_PERF_GLOBAL_CTRL\"";
 
+	vmx_passthrough_pmu_probe(&vmx_passthrough_pmu_regs);
+
 	vmx_enable_passthrough_pmu = kvm_passthrough_pmu_setup(vmx_enable_passthrough_pmu,
 							       missing,
 							       &vmx_passthrough_pmu_regs);
@@ -86,12 +162,15 @@ void vmx_passthrough_pmu_stop(void)
 }
 
 /*
- * Bits of IA32_PERF_GLOBAL_STATUS that are the host's even while a guest owns
- * the PMU: Intel PT is not part of the PMU and traces on.
+ * Bits of the guest's status that hardware holds while the guest owns the PMU, and
+ * lets itself be given by IA32_PERF_GLOBAL_STATUS_SET.  CondChgd can't be set, and
+ * OvfBuffer is about a debug store that no guest has; user space may have put both
+ * into the guest's status.
  */
-static u64 vmx_host_status_bits(void)
+static u64 vmx_loadable_status(struct kvm_pmu *pmu)
 {
-	return vmx_pt_mode_is_host_guest() ? 0 : MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
+	return ~pmu->global_status_rsvd & ~(MSR_CORE_PERF_GLOBAL_OVF_CTRL_OVF_BUF |
+					    MSR_CORE_PERF_GLOBAL_OVF_CTRL_COND_CHGD);
 }
 
 /**
@@ -99,9 +178,7 @@ static u64 vmx_host_status_bits(void)
  * @vcpu: the vCPU that takes the PMU over
  *
  * The status can't be written as such, only set or cleared bit by bit (SDM vol. 3,
- * "IA32_PERF_GLOBAL_STATUS_SET" and "..._RESET").  User space may have put bits
- * into the guest's status that hardware refuses to set, hence set none that don't
- * belong to the guest's counters.
+ * "IA32_PERF_GLOBAL_STATUS_SET" and "..._RESET").
  *
  * IA32_PERF_GLOBAL_CTRL is up to VM-entry.
  *
@@ -110,15 +187,12 @@ static u64 vmx_host_status_bits(void)
 void vmx_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	u64 settable = ~pmu->global_ctrl_rsvd;
+	u64 want = pmu->global_status & vmx_loadable_status(pmu);
 	u64 status, clear, set;
 
-	if (vmx_pt_mode_is_host_guest())
-		settable |= MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
-
 	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
-	clear = status & ~pmu->global_status & ~vmx_host_status_bits();
-	set = pmu->global_status & ~status & settable;
+	clear = status & ~want & ~vmx_host_trace_bit();
+	set = want & ~status;
 	if (clear)
 		wrmsrl(MSR_CORE_PERF_GLOBAL_OVF_CTRL, clear);
 	if (set)
@@ -139,12 +213,19 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	u64 status;
 
 	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
-	status &= ~vmx_host_status_bits();
+	/* Its interrupt came in on the guest's vector. */
+	if (unlikely(status & vmx_host_trace_bit()))
+		perf_report_host_pmi();
+	status &= ~vmx_host_trace_bit();
 	if (status)
 		wrmsrl(MSR_CORE_PERF_GLOBAL_OVF_CTRL, status);
 
-	/* Keep to what KVM_SET_MSRS accepts on another host. */
-	pmu->global_status = status & ~pmu->global_status_rsvd;
+	/*
+	 * Bits that are never loaded stay until the guest clears them.  Beyond
+	 * that, keep to what KVM_SET_MSRS accepts on another host.
+	 */
+	pmu->global_status &= ~vmx_loadable_status(pmu);
+	pmu->global_status |= status & ~pmu->global_status_rsvd;
 
 	/* perf relies on 0 here. */
 	if (pmu->fixed_ctr_ctrl_hw)
@@ -155,7 +236,7 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
  * vmx_passthrough_pmu_write_global_ctrl - make the loaded VMCS agree with KVM
  * @vcpu: vCPU that owns the PMU while it runs
  *
- * For all writes but the guest's own ones, and after another VMCS was loaded.
+ * For all writes but the guest's own ones.
  *
  * Context: a VMCS of the vCPU is loaded.
  */
@@ -207,18 +288,66 @@ static void vmx_update_msr_intercepts(struct kvm_vcpu *vcpu,
 					  !(policy->fixed & BIT(i)));
 
 	vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_GLOBAL_CTRL, MSR_TYPE_RW,
-				  !policy->globals);
+				  !policy->global_ctrl);
 	vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_GLOBAL_STATUS, MSR_TYPE_R,
-				  !policy->globals);
+				  !policy->status);
 	vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_GLOBAL_OVF_CTRL, MSR_TYPE_W,
-				  !policy->globals);
+				  !policy->status_clear);
+}
+
+/*
+ * Without L1's bitmap this only closes: what L1 may not do any more, L2 may not
+ * either, but what L1's bitmap says now is not known until the next nested entry.
+ */
+static void vmx_merge_msr(struct vcpu_vmx *vmx, unsigned long *l1, u32 msr, u8 types)
+{
+	unsigned long *vmcs01 = vmx->vmcs01.msr_bitmap;
+	unsigned long *vmcs02 = vmx->nested.vmcs02.msr_bitmap;
+
+	if (types & MSR_TYPE_R) {
+		if (vmx_test_msr_bitmap_read(vmcs01, msr) ||
+		    (l1 && vmx_test_msr_bitmap_read(l1, msr)))
+			vmx_set_msr_bitmap_read(vmcs02, msr);
+		else if (l1)
+			vmx_clear_msr_bitmap_read(vmcs02, msr);
+	}
+	if (types & MSR_TYPE_W) {
+		if (vmx_test_msr_bitmap_write(vmcs01, msr) ||
+		    (l1 && vmx_test_msr_bitmap_write(l1, msr)))
+			vmx_set_msr_bitmap_write(vmcs02, msr);
+		else if (l1)
+			vmx_clear_msr_bitmap_write(vmcs02, msr);
+	}
+}
+
+/**
+ * vmx_passthrough_pmu_merge_msr_bitmap - L2 may do what L1 may, if L1 agrees
+ * @vcpu: vCPU with a vmcs02
+ * @l1: the MSR bitmap that L1 has for L2, or NULL if nobody knows
+ *
+ * Starts from vmcs01's bitmap, hence obeys the policy and user space's filter.
+ *
+ * Context: vCPU loaded.
+ */
+void vmx_passthrough_pmu_merge_msr_bitmap(struct kvm_vcpu *vcpu, unsigned long *l1)
+{
+	int i, n;
+
+	if (!enable_passthrough_pmu || !cpu_has_vmx_msr_bitmap())
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(vmx_passthrough_pmu_msrs); i++)
+		for (n = 0; n < vmx_passthrough_pmu_msrs[i].nr; n++)
+			vmx_merge_msr(to_vmx(vcpu), l1,
+				      vmx_passthrough_pmu_msrs[i].first + n,
+				      vmx_passthrough_pmu_msrs[i].types);
 }
 
 static void vmx_update_rdpmc_intercept(struct kvm_vcpu *vcpu, bool intercept)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
 
-	if (is_guest_mode(vcpu))
+	if (vmx->loaded_vmcs != &vmx->vmcs01)
 		intercept |= nested_cpu_has(get_vmcs12(vcpu), CPU_BASED_RDPMC_EXITING);
 
 	if (intercept)
@@ -227,10 +356,8 @@ static void vmx_update_rdpmc_intercept(struct kvm_vcpu *vcpu, bool intercept)
 		exec_controls_clearbit(vmx, CPU_BASED_RDPMC_EXITING);
 }
 
-/* Only L1 may write the MSR without a VM-exit, vmcs02 need not store it. */
-static void vmx_update_msr_store_list(struct vcpu_vmx *vmx, bool store)
+static void vmx_update_msr_store_list(struct vcpu_vmx *vmx, struct vmx_msrs *list, bool store)
 {
-	struct vmx_msrs *list = &vmx->msr_autostore.vmcs01;
 	int slot = vmx_find_loadstore_msr_slot(list, MSR_CORE_PERF_GLOBAL_CTRL);
 
 	if (store && slot < 0) {
@@ -241,9 +368,6 @@ static void vmx_update_msr_store_list(struct vcpu_vmx *vmx, bool store)
 	} else if (!store && slot >= 0) {
 		list->val[slot] = list->val[--list->nr];
 	}
-
-	if (vmx->loaded_vmcs == &vmx->vmcs01)
-		vmcs_write32(VM_EXIT_MSR_STORE_COUNT, list->nr);
 }
 
 static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu, bool save)
@@ -259,12 +383,15 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
 		vm_exit_controls_clearbit(vmx, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 	}
 
-	if (!cpu_has_save_perf_global_ctrl())
-		vmx_update_msr_store_list(vmx, save);
-	else if (save)
+	if (!cpu_has_save_perf_global_ctrl()) {
+		vmx_update_msr_store_list(vmx, &vmx->msr_autostore.vmcs01, save);
+		vmx_update_msr_store_list(vmx, &vmx->msr_autostore.vmcs02, save);
+		vmcs_write32(VM_EXIT_MSR_STORE_COUNT, vmx_msr_autostore(vmx)->nr);
+	} else if (save) {
 		vm_exit_controls_setbit(vmx, VM_EXIT_SAVE_IA32_PERF_GLOBAL_CTRL);
-	else
+	} else {
 		vm_exit_controls_clearbit(vmx, VM_EXIT_SAVE_IA32_PERF_GLOBAL_CTRL);
+	}
 }
 
 /**
@@ -279,7 +406,8 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
  * controls are atomic_switch_perf_msrs()'s.
  *
  * If vmcs02 is loaded, it gets what L1's policy and L1's wishes demand, and
- * vmcs01 follows when it is loaded.
+ * vmcs01 follows when it is loaded, see vmx_passthrough_pmu_switch_vmcs().  The
+ * other way round needs no note: vmcs02 is derived from vmcs01 at each nested entry.
  *
  * Context: a VMCS of the vCPU is loaded.
  */
@@ -296,7 +424,37 @@ void vmx_passthrough_pmu_update(struct kvm_vcpu *vcpu)
 	vmx_update_msr_intercepts(vcpu, &policy);
 	vmx_update_rdpmc_intercept(vcpu, !policy.rdpmc);
 	vmx_update_global_ctrl_controls(vcpu, kvm_vcpu_has_passthrough_pmu(vcpu),
-					policy.globals);
+					policy.global_ctrl);
 
-	vmx->nested.update_vmcs01_passthrough_pmu = vmx->loaded_vmcs != &vmx->vmcs01;
+	if (vmx->loaded_vmcs == &vmx->vmcs01) {
+		vmx->nested.update_vmcs01_passthrough_pmu = false;
+		/* The length of the MSR-store list is a rarely written field. */
+		vmx->nested.dirty_vmcs12 = true;
+	} else {
+		vmx->nested.update_vmcs01_passthrough_pmu = true;
+		vmx_passthrough_pmu_merge_msr_bitmap(vcpu, NULL);
+	}
+}
+
+/**
+ * vmx_passthrough_pmu_switch_vmcs - the vCPU goes on with its other VMCS
+ * @vcpu: the vCPU, on its way between L1 and L2
+ *
+ * GLOBAL_CTRL keeps its value on the way unless L1 has it loaded, which is up to
+ * nested code, later.  But the value was written to the other VMCS.
+ *
+ * Context: the other VMCS was just loaded.
+ */
+void vmx_passthrough_pmu_switch_vmcs(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_vmx *vmx = to_vmx(vcpu);
+
+	if (!enable_passthrough_pmu)
+		return;
+
+	if (vmx->nested.update_vmcs01_passthrough_pmu && vmx->loaded_vmcs == &vmx->vmcs01)
+		vmx_passthrough_pmu_update(vcpu);
+
+	if (kvm_vcpu_has_passthrough_pmu(vcpu))
+		vmx_passthrough_pmu_write_global_ctrl(vcpu);
 }

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of who gets the interrupts of counters
+ */
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/irqflags.h>
+#include <linux/module.h>
+#include <linux/perf_event.h>
+#include <linux/perf_guest.h>
+
+#include <asm/apic.h>
+#include <asm/irq_vectors.h>
+#include <asm/msr.h>
+#include <asm/nmi.h>
+
+#include "perf_event.h"
+
+/* What was written to LVTPC, and whether that was a guest's then */
+static struct {
+	u32	value;
+	bool	loaded;
+} writes[4];
+
+static int nr_writes;
+static int nr_repeats;
+
+static void note_write(u32 value)
+{
+	if (nr_writes < ARRAY_SIZE(writes)) {
+		writes[nr_writes].value = value;
+		writes[nr_writes].loaded = x86_guest_lvtpc_loaded();
+	}
+	nr_writes++;
+}
+
+static void note_repeat(void)
+{
+	/* The handler must be able to do its work. */
+	if (!x86_guest_lvtpc_loaded())
+		nr_repeats++;
+}
+
+/* Returns whether LVTPC is a guest's at the end. */
+static bool load_and_put(u32 guest_lvtpc, bool host_pmi)
+{
+	unsigned long flags;
+	bool loaded;
+
+	local_irq_save(flags);
+	perf_load_guest_lvtpc(guest_lvtpc);
+	if (host_pmi)
+		perf_report_host_pmi();
+	perf_put_guest_lvtpc();
+	loaded = x86_guest_lvtpc_loaded();
+	local_irq_restore(flags);
+
+	return loaded;
+}
+
+/*
+ * The guest's mask bit is all that gets through: with another delivery mode or
+ * vector the guest would interrupt the host by something else.
+ */
+static void guest_controls_nothing_but_mask(struct kunit *test)
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+
+	load_and_put(APIC_DM_NMI | 0xff, false);
+	load_and_put(~0, false);
+
+	KUNIT_ASSERT_EQ(test, nr_writes, 4);
+	KUNIT_EXPECT_EQ(test, writes[0].value, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
+	KUNIT_EXPECT_EQ(test, writes[1].value, APIC_DM_NMI);
+	KUNIT_EXPECT_EQ(test, writes[2].value,
+			APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR | APIC_LVT_MASKED);
+	KUNIT_EXPECT_EQ(test, writes[3].value, APIC_DM_NMI);
+}
+
+/* An NMI at any point in between finds that LVTPC is none of its business. */
+static void host_handler_is_kept_out_first(struct kunit *test)
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+
+	KUNIT_EXPECT_FALSE(test, load_and_put(0, false));
+
+	KUNIT_ASSERT_EQ(test, nr_writes, 2);
+	KUNIT_EXPECT_TRUE(test, writes[0].loaded);
+	KUNIT_EXPECT_TRUE(test, writes[1].loaded);
+}
+
+static void missed_host_pmi_is_repeated_once(struct kunit *test)
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
+
+	load_and_put(0, false);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
+	load_and_put(0, true);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
+	load_and_put(0, false);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
+}
+
+/* NMIs on the CPU of the test, all of them claimed */
+static int nr_nmis;
+
+static int claim_nmi(unsigned int cmd, struct pt_regs *regs)
+{
+	nr_nmis++;
+	return NMI_HANDLED;
+}
+
+static void unregister_claim(void *unused)
+{
+	unregister_nmi_handler(NMI_LOCAL, "guest_lvtpc_kunit");
+}
+
+static void claim_nmis(struct kunit *test)
+{
+	nr_nmis = 0;
+	KUNIT_ASSERT_EQ(test, register_nmi_handler(NMI_LOCAL, claim_nmi, 0, "guest_lvtpc_kunit"),
+			0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_claim, NULL), 0);
+}
+
+/*
+ * As long as nobody traces, the bit in the status is dangling, and the NMI would
+ * find no taker.
+ */
+static void host_pmi_without_trace_is_dropped(struct kunit *test)
+{
+	claim_nmis(test);
+	load_and_put(0, true);
+	KUNIT_EXPECT_EQ(test, nr_nmis, 0);
+}
+
+static void release_event(void *event)
+{
+	perf_event_release_kernel(event);
+}
+
+/*
+ * An NMI that has nothing to do with counters must leave them alone while they
+ * are a guest's, although the host has an event that would otherwise be the
+ * handler's reason to look.
+ */
+static void unrelated_nmi_leaves_guest_alone(struct kunit *test)
+{
+	struct perf_event_attr attr = {
+		.type		= PERF_TYPE_HARDWARE,
+		.config		= PERF_COUNT_HW_INSTRUCTIONS,
+		.size		= sizeof(attr),
+		.exclude_guest	= 1,
+	};
+	struct x86_pmu_capability cap;
+	struct perf_event *event;
+	u64 ctrl[2] = { ~0, ~0 };
+	unsigned long flags;
+	u32 lvtpc[3];
+	int nmis;
+
+	perf_get_x86_pmu_capability(&cap);
+	if (!cap.passthrough || boot_cpu_data.x86_vendor != X86_VENDOR_INTEL)
+		kunit_skip(test, "no PMU with IA32_PERF_GLOBAL_CTRL that can be lent");
+
+	event = perf_event_create_kernel_counter(&attr, smp_processor_id(), NULL, NULL, NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	claim_nmis(test);
+
+	local_irq_save(flags);
+	perf_guest_enter();
+	perf_load_guest_lvtpc(0);
+	wrmsrl(MSR_CORE_PERF_GLOBAL_CTRL, 0);
+
+	lvtpc[0] = apic->read(APIC_LVTPC);
+	apic->send_IPI(smp_processor_id(), NMI_VECTOR);
+	/* Sending to oneself takes a moment. */
+	for (nmis = 0; nmis < 1000000 && !READ_ONCE(nr_nmis); nmis++)
+		cpu_relax();
+	lvtpc[1] = apic->read(APIC_LVTPC);
+	rdmsrl(MSR_CORE_PERF_GLOBAL_CTRL, ctrl[0]);
+
+	perf_put_guest_lvtpc();
+	perf_guest_exit();
+	lvtpc[2] = apic->read(APIC_LVTPC);
+	rdmsrl(MSR_CORE_PERF_GLOBAL_CTRL, ctrl[1]);
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, nr_nmis, 1);
+	KUNIT_EXPECT_EQ(test, lvtpc[0], APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
+	KUNIT_EXPECT_EQ(test, lvtpc[1], lvtpc[0]);
+	KUNIT_EXPECT_EQ(test, lvtpc[2], APIC_DM_NMI);
+	KUNIT_EXPECT_EQ(test, ctrl[0], 0);
+	KUNIT_EXPECT_NE(test, ctrl[1], 0);
+}
+
+static int guest_lvtpc_test_init(struct kunit *test)
+{
+	int cpu = get_cpu();
+
+	put_cpu();
+	nr_writes = 0;
+	nr_repeats = 0;
+
+	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
+}
+
+static struct kunit_case guest_lvtpc_test_cases[] = {
+	KUNIT_CASE(guest_controls_nothing_but_mask),
+	KUNIT_CASE(host_handler_is_kept_out_first),
+	KUNIT_CASE(missed_host_pmi_is_repeated_once),
+	KUNIT_CASE(host_pmi_without_trace_is_dropped),
+	KUNIT_CASE(unrelated_nmi_leaves_guest_alone),
+	{ }
+};
+
+static struct kunit_suite guest_lvtpc_test_suite = {
+	.name = "perf_guest_lvtpc",
+	.init = guest_lvtpc_test_init,
+	.test_cases = guest_lvtpc_test_cases,
+};
+
+kunit_test_suite(guest_lvtpc_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of who gets the interrupts of counters");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+MODULE_LICENSE("GPL");

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SVM part of guests that own the PMU while they run
+ *
+ * SVM doesn't switch anything of the PMU.  What keeps a guest's counters from
+ * counting the host between the moment they are loaded and VMRUN, and from
+ * #VMEXIT to the moment they are taken out, is the bit GuestOnly: each selector
+ * has it in hardware, whatever the guest wrote.  PerfCntrGlobalCtl is loaded and
+ * cleared along with the rest of the guest's state.
+ *
+ * One instruction of the host gets by: the processor is in guest mode when it
+ * retires VMRUN, hence counters for retired instructions that count in the kernel
+ * gain one with each entry.  That has always been so for what perf counts in
+ * guests, and can't be told from a guest's own instruction: KVM doesn't correct it.
+ *
+ * Between load and put, hardware has the last word on PerfCntrGlobalCtl if the
+ * guest may write it without a #VMEXIT.  Hence pmu->global_ctrl is read back after
+ * each #VMEXIT, and is right for the exit fastpath and all that comes after put.
+ *
+ * Nothing of this is in the VMCB or in the VMSA of SEV-ES guests: counters,
+ * selectors and globals are KVM's to switch for these guests, too.
+ *
+ * HostOnly and GuestOnly have a meaning for a guest that is itself a host.  The
+ * hardware bits are taken, hence such counters are enabled in hardware exactly if
+ * they count in the mode that the vCPU is in.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpufeature.h>
+#include <linux/kvm_host.h>
+#include <asm/msr.h>
+#include <asm/perf_event.h>
+
+#include "x86.h"
+#include "cpuid.h"
+#include "passthrough_pmu.h"
+#include "svm.h"
+
+#define HOST_GUEST_ONLY	(AMD64_EVENTSEL_HOSTONLY | AMD64_EVENTSEL_GUESTONLY)
+
+/*
+ * What the administrator asked for, and after hardware setup what is in effect.
+ */
+bool __read_mostly svm_enable_passthrough_pmu;
+
+/* What there is in PerfCntrGlobalStatus; reserved bits are better left alone. */
+static u64 host_status_bits __read_mostly;
+
+/**
+ * svm_passthrough_pmu_setup - decide whether guests own the PMU while they run
+ *
+ * Needed besides what kvm_passthrough_pmu_setup() checks: version 2 of performance
+ * monitoring, for PerfCntrGlobalCtl, by which counters start and stop together, and
+ * for PerfCntrGlobalStatusSet, by which a guest's overflows get into hardware.
+ *
+ * Context: hardware setup, before init_msrpm_offsets() and svm_set_cpu_caps().
+ */
+void __init svm_passthrough_pmu_setup(void)
+{
+	const struct kvm_passthrough_pmu_regs regs = {
+		/* The aliases at MSR_K7_PERFCTR0 reach the first four only. */
+		.gp_counter	= MSR_F15H_PERF_CTR0,
+		.gp_selector	= MSR_F15H_PERF_CTL0,
+		.gp_stride	= MSR_F15H_PERF_CTL1 - MSR_F15H_PERF_CTL0,
+		.nr_legacy	= AMD64_NUM_COUNTERS,
+		/* Count in guest mode, and not outside of it. */
+		.selector_clear	= AMD64_EVENTSEL_HOSTONLY,
+		.selector_set	= AMD64_EVENTSEL_GUESTONLY,
+		/*
+		 * ECX from 6 on are the counters of the data fabric and of the
+		 * L3 (APM vol. 3, "RDPMC"): the host's, and those of all VMs.
+		 */
+		.rdpmc_beyond_core = boot_cpu_has(X86_FEATURE_PERFCTR_NB) ||
+				     boot_cpu_has(X86_FEATURE_PERFCTR_LLC),
+	};
+	const char *missing = NULL;
+
+	if (kvm_host_pmu_cap.version < 2)
+		missing = "version 2 of performance monitoring (PerfMonV2)";
+
+	svm_enable_passthrough_pmu = kvm_passthrough_pmu_setup(svm_enable_passthrough_pmu,
+							       missing, &regs);
+	if (!svm_enable_passthrough_pmu)
+		return;
+
+	host_status_bits = GENMASK_ULL(kvm_host_pmu_cap.num_counters_gp - 1, 0) |
+			   GLOBAL_STATUS_LBRS_FROZEN;
+}
+
+/* The guest's counters in PerfCntrGlobalCtl and PerfCntrGlobalStatus. */
+static u64 guest_counters(struct kvm_pmu *pmu)
+{
+	return BIT_ULL(pmu->nr_arch_gp_counters) - 1;
+}
+
+/**
+ * svm_passthrough_pmu_stop - stop all counters
+ *
+ * Context: IRQs off, the host's events are out of the PMU.
+ */
+void svm_passthrough_pmu_stop(void)
+{
+	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 0);
+}
+
+/**
+ * svm_passthrough_pmu_load - load overflow status and the global control
+ * @vcpu: the vCPU that takes the PMU over
+ *
+ * The status can't be written as such, only set or cleared bit by bit (APM vol. 2,
+ * "Performance Monitoring Counter Global Status" and following).  User space
+ * can't put bits there that aren't the guest's counters', but the guest's CPUID may
+ * have been another one when it did: set none that aren't.
+ *
+ * Context: IRQs off, nothing counts.
+ */
+void svm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 status, clear, set;
+
+	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, status);
+	clear = status & ~pmu->global_status & host_status_bits;
+	set = pmu->global_status & ~status & guest_counters(pmu);
+	if (clear)
+		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, clear);
+	if (set)
+		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET, set);
+
+	/* From here on counters run in guest mode. */
+	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, pmu->global_ctrl & guest_counters(pmu));
+}
+
+/**
+ * svm_passthrough_pmu_put - take out what svm_passthrough_pmu_load() loaded
+ * @vcpu: the vCPU that gives the PMU back
+ *
+ * Context: IRQs off.  Nothing counts from here on.
+ */
+void svm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 status;
+
+	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 0);
+
+	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, status);
+	status &= host_status_bits;
+	if (status)
+		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, status);
+
+	pmu->global_status = status & guest_counters(pmu);
+}
+
+/**
+ * svm_passthrough_pmu_read_global_ctrl - learn what the guest wrote
+ * @vcpu: vCPU that may write PerfCntrGlobalCtl without a #VMEXIT
+ *
+ * Context: after #VMEXIT, IRQs off, before anything looks at pmu->global_ctrl.
+ */
+void svm_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 ctrl;
+
+	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, ctrl);
+	pmu->global_ctrl = ctrl & guest_counters(pmu);
+}
+
+/**
+ * svm_passthrough_pmu_mode_excluded - does a counter pause in the vCPU's mode?
+ * @pmc: counter of a guest that owns the PMU
+ *
+ * With EFER.SVME set, a selector with one of the bits HostOnly and GuestOnly counts
+ * in that mode only, one with both or none of them in both modes.  With EFER.SVME
+ * clear, a selector with any of them doesn't count at all (PPR, "PERF_CTL").
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: true if the counter doesn't count now, even if it is enabled.
+ */
+bool svm_passthrough_pmu_mode_excluded(struct kvm_pmc *pmc)
+{
+	u64 host_guest_only = pmc->eventsel & HOST_GUEST_ONLY;
+	struct kvm_vcpu *vcpu = pmc->vcpu;
+
+	if (!host_guest_only)
+		return false;
+
+	if (!(vcpu->arch.efer & EFER_SVME))
+		return true;
+
+	if (host_guest_only == HOST_GUEST_ONLY)
+		return false;
+
+	return (host_guest_only == AMD64_EVENTSEL_GUESTONLY) !=
+	       (is_guest_mode(vcpu) || to_svm(vcpu)->nested.retiring_vmrun);
+}
+
+/**
+ * svm_passthrough_pmu_mode_changed - the vCPU changed to another mode
+ * @vcpu: the vCPU, after VMRUN, #VMEXIT, or a change of EFER.SVME
+ *
+ * What hardware runs is worked out before the PMU is loaded again, i.e. before the
+ * guest executes anything in its new mode: a request that is made as late as by
+ * injecting an event is seen before VMRUN, and is handled first.
+ *
+ * Context: vCPU loaded, the vCPU doesn't own the PMU.
+ */
+void svm_passthrough_pmu_mode_changed(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	int i;
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
+		if (pmu->gp_counters[i].eventsel & HOST_GUEST_ONLY)
+			kvm_pmu_request_counter_reprogram(&pmu->gp_counters[i]);
+	}
+}
+
+static void svm_update_msr_intercepts(struct kvm_vcpu *vcpu,
+				      const struct kvm_passthrough_policy *policy)
+{
+	u32 *msrpm = to_svm(vcpu)->msrpm;
+	int i, open;
+
+	for (i = 0; i < AMD64_NUM_COUNTERS; i++) {
+		open = !!(policy->gp_legacy & BIT(i));
+		set_msr_interception(vcpu, msrpm, MSR_K7_PERFCTR0 + i, open, open);
+	}
+
+	for (i = 0; i < KVM_MAX_NR_AMD_GP_COUNTERS; i++) {
+		open = !!(policy->gp_full & BIT(i));
+		set_msr_interception(vcpu, msrpm, MSR_F15H_PERF_CTR0 + 2 * i, open, open);
+	}
+
+	/* The status is read-only, and the two that change it are write-only. */
+	open = policy->global_ctrl;
+	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_CTL, open, open);
+	open = policy->status;
+	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, open, 0);
+	open = policy->status_clear;
+	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, 0, open);
+	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET, 0, open);
+}
+
+/**
+ * svm_passthrough_pmu_update - apply the policy to a vCPU
+ * @vcpu: the vCPU
+ *
+ * Sets and resets, since user space may set CPUID more than once.  User space's MSR
+ * filter, also if it changes later, is up to set_msr_interception() and
+ * svm_msr_filter_changed().  L2 gets what vmcb12 lets through besides, see
+ * recalc_intercepts() and nested_svm_vmrun_msrpm().
+ *
+ * Does nothing with the feature off: nothing was ever let through then.
+ *
+ * Context: vCPU loaded, after its vmcb01 was initialized or its CPUID set.
+ */
+void svm_passthrough_pmu_update(struct kvm_vcpu *vcpu)
+{
+	struct kvm_passthrough_policy policy;
+	struct vcpu_svm *svm = to_svm(vcpu);
+
+	if (!enable_passthrough_pmu)
+		return;
+
+	policy = kvm_passthrough_pmu_policy(vcpu,
+					    guest_cpu_cap_has(vcpu, X86_FEATURE_PERFCTR_CORE));
+
+	svm_update_msr_intercepts(vcpu, &policy);
+
+	if (policy.rdpmc)
+		svm_clr_intercept(svm, INTERCEPT_RDPMC);
+	else
+		svm_set_intercept(svm, INTERCEPT_RDPMC);
+}

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a guest that owns the PMU touches without a VM-exit, and what not.
+ *
+ * Whether something exits is measured: the guest does it NR times, and KVM's
+ * statistics tell how many VM-exits that took.
+ */
+#include "kvm_test_harness.h"
+#include "passthrough_pmu.h"
+
+#define NR			16
+
+#define X86_FEATURE_INTEL_PT	KVM_X86_CPU_FEATURE(0x7, 0, EBX, 25)
+#define X86_FEATURE_PERFCTR_NB	KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 24)
+#define X86_FEATURE_PERFCTR_LLC	KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 28)
+
+/* Of counters, more than any CPU has. */
+#define MAX_GP			8
+#define MAX_FIXED		4
+
+static bool all_exit(struct kvm_vcpu *vcpu, enum guest_op op, uint64_t index, const char *what)
+{
+	uint64_t exits;
+
+	/* Memory that the guest touches for the first time costs exits, too. */
+	guest_do(vcpu, op, index, 0, 1);
+	exits = vcpu_get_stat(vcpu, "exits");
+	guest_do(vcpu, op, index, 0, NR);
+	exits = vcpu_get_stat(vcpu, "exits") - exits;
+
+	/* One is the guest's report, others are interrupts of the host. */
+	TEST_ASSERT(exits >= NR || exits <= NR / 2,
+		    "%s(%#lx): %lu exits of %u, neither none nor all", what, index, exits, NR);
+	return exits >= NR;
+}
+
+static void assert_exits(struct kvm_vcpu *vcpu, enum guest_op op, uint64_t index, bool expected)
+{
+	static const char * const names[] = {
+		[GUEST_RDMSR] = "RDMSR",
+		[GUEST_WRMSR] = "WRMSR",
+		[GUEST_RDPMC] = "RDPMC",
+	};
+	bool exits = all_exit(vcpu, op, index, names[op]);
+
+	TEST_ASSERT(exits == expected, "Wanted %s(%#lx) to %s, it %s", names[op], index,
+		    expected ? "exit" : "run without exits",
+		    exits ? "exits" : "runs without exits");
+}
+
+static void assert_msr_exits(struct kvm_vcpu *vcpu, uint32_t msr, bool reads, bool writes)
+{
+	assert_exits(vcpu, GUEST_RDMSR, msr, reads);
+	assert_exits(vcpu, GUEST_WRMSR, msr, writes);
+}
+
+/* RDPMC of an AMD CPU also reads the counters of the data fabric and of the L3. */
+static bool host_rdpmc_reads_other_pmus(void)
+{
+	return !host_cpu_is_intel && (this_cpu_has(X86_FEATURE_PERFCTR_NB) ||
+				      this_cpu_has(X86_FEATURE_PERFCTR_LLC));
+}
+
+/*
+ * GLOBAL_STATUS of an Intel CPU tells of PT and SGX as well, and takes bits to
+ * clear of which a guest's version 2 PMU has none.
+ */
+static bool host_status_has_other_bits(void)
+{
+	return host_cpu_is_intel && (this_cpu_has(X86_FEATURE_INTEL_PT) ||
+				     this_cpu_has(X86_FEATURE_SGX) ||
+				     host_pmu_model().has_metrics);
+}
+
+/*
+ * The rules, in words of the manuals.  A counter is open if it is the guest's and
+ * as wide as the guest thinks.  RDPMC, GLOBAL_CTRL, and GLOBAL_STATUS reach all
+ * counters, hence are open if all are the guest's and if hardware has nothing in
+ * them that the guest's PMU doesn't have.  All else exits.
+ */
+static void assert_intercepts(struct kvm_vcpu *vcpu, const struct pmu_model *guest)
+{
+	struct pmu_model host = host_pmu_model();
+	bool pmu = host_has_passthrough_pmu() && guest->version;
+	bool gp = pmu && guest->width_gp == host.width_gp;
+	bool fixed = pmu && (!guest->nr_fixed || guest->width_fixed == host.width_fixed);
+	bool all = pmu && guest->nr_gp == host.nr_gp && guest->nr_fixed == host.nr_fixed;
+	bool globals = all && guest->version > 1 && guest->has_metrics == host.has_metrics;
+	bool rdpmc = all && gp && fixed && guest->has_metrics == host.has_metrics &&
+		     !host_rdpmc_reads_other_pmus();
+	int i;
+
+	for (i = 0; i < MAX_GP; i++) {
+		bool open = gp && i < guest->nr_gp;
+
+		if (host_cpu_is_intel || i < 4)
+			assert_msr_exits(vcpu, gp_legacy_msr(i), !open, !open);
+		if (host_cpu_is_intel || i < 6) {
+			open = open && guest->full_width;
+			assert_msr_exits(vcpu, gp_counter_msr(i), !open, !open);
+			assert_msr_exits(vcpu, gp_selector_msr(i), true, true);
+		}
+		if (!host_cpu_is_intel && i < 4)
+			assert_msr_exits(vcpu, MSR_K7_EVNTSEL0 + i, true, true);
+	}
+
+	assert_exits(vcpu, GUEST_RDMSR, global_ctrl_msr(), !globals);
+	assert_exits(vcpu, GUEST_WRMSR, global_ctrl_msr(), !globals);
+	assert_exits(vcpu, GUEST_RDMSR, global_status_msr(),
+		     !globals || host_status_has_other_bits());
+	assert_exits(vcpu, GUEST_WRMSR, status_clear_msr(), !globals || host_cpu_is_intel);
+
+	for (i = 0; i < guest->nr_gp; i++)
+		assert_exits(vcpu, GUEST_RDPMC, i, !rdpmc);
+
+	if (!host_cpu_is_intel)
+		return;
+
+	for (i = 0; i < MAX_FIXED; i++) {
+		bool open = fixed && i < guest->nr_fixed;
+
+		assert_msr_exits(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, !open, !open);
+	}
+	for (i = 0; i < guest->nr_fixed; i++)
+		assert_exits(vcpu, GUEST_RDPMC, INTEL_RDPMC_FIXED | i, !rdpmc);
+
+	assert_msr_exits(vcpu, MSR_CORE_PERF_FIXED_CTR_CTRL, true, true);
+	assert_msr_exits(vcpu, MSR_CORE_PERF_GLOBAL_STATUS_SET, true, true);
+	assert_exits(vcpu, GUEST_WRMSR, MSR_CORE_PERF_GLOBAL_STATUS, true);
+	assert_msr_exits(vcpu, MSR_PERF_METRICS, true, true);
+	assert_msr_exits(vcpu, MSR_IA32_PEBS_ENABLE, true, true);
+	assert_msr_exits(vcpu, MSR_IA32_PERF_CAPABILITIES, true, true);
+}
+
+static void check_model(const struct pmu_model *model)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create_passthrough_guest(&vcpu);
+
+	vcpu_set_pmu_model(vcpu, model);
+	assert_intercepts(vcpu, model);
+	kvm_vm_free(vm);
+}
+
+TEST(all_that_kvm_offers)
+{
+	struct pmu_model model = default_pmu_model();
+
+	check_model(&model);
+}
+
+TEST(fewer_general_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	model.nr_gp -= 2;
+	if (!host_cpu_is_intel && model.version < 2)
+		SKIP(return, "no other number of counters without PerfMonV2");
+	check_model(&model);
+}
+
+TEST(fewer_fixed_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!model.nr_fixed)
+		SKIP(return, "no fixed counters");
+	model.nr_fixed--;
+	check_model(&model);
+}
+
+TEST(no_fixed_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!model.nr_fixed)
+		SKIP(return, "no fixed counters");
+	model.nr_fixed = 0;
+	check_model(&model);
+}
+
+/* Has no GLOBAL_CTRL, and on Intel's CPUs no fixed counters. */
+TEST(version_1)
+{
+	struct pmu_model model = default_pmu_model();
+
+	model.version = 1;
+	model.nr_fixed = 0;
+	if (!host_cpu_is_intel)
+		model.nr_gp = 6;
+	check_model(&model);
+}
+
+TEST(no_full_width_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	model.full_width = false;
+	if (!host_cpu_is_intel) {
+		model.version = 1;
+		model.nr_gp = 4;
+	}
+	check_model(&model);
+}
+
+TEST(narrower_general_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "CPUID doesn't tell the width");
+	model.width_gp = 40;
+	check_model(&model);
+}
+
+TEST(narrower_fixed_counters)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!model.nr_fixed)
+		SKIP(return, "no fixed counters");
+	model.width_fixed = 40;
+	check_model(&model);
+}
+
+TEST(no_pmu_in_cpuid)
+{
+	struct pmu_model model = {};
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "CPUID can't hide the PMU");
+	check_model(&model);
+}
+
+TEST(no_pmu_by_capability)
+{
+	struct pmu_model model = {};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create(1);
+
+	vm_enable_cap(vm, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+	vcpu = vm_vcpu_add(vm, 0, passthrough_guest);
+	vcpu_args_set(vcpu, 1, 0);
+	assert_intercepts(vcpu, &model);
+	kvm_vm_free(vm);
+}
+
+/* Whatever user space told before, the last word counts. */
+TEST(cpuid_set_several_times)
+{
+	struct pmu_model full = default_pmu_model(), few = full, none = {}, *last[] = {
+		&full, &few,
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
+
+	few.nr_gp = 2;
+	few.nr_fixed = min_t(uint8_t, few.nr_fixed, 1);
+	if (!host_cpu_is_intel) {
+		none = (struct pmu_model){ .version = 1, .nr_gp = 4, .width_gp = 48 };
+		if (few.version < 2)
+			few = none;
+	}
+
+	for (i = 0; i < ARRAY_SIZE(last); i++) {
+		vm = vm_create_passthrough_guest(&vcpu);
+		vcpu_set_pmu_model(vcpu, last[!i]);
+		vcpu_set_pmu_model(vcpu, &none);
+		vcpu_set_pmu_model(vcpu, last[i]);
+		vcpu_set_pmu_model(vcpu, last[!i]);
+		vcpu_set_pmu_model(vcpu, last[i]);
+		assert_intercepts(vcpu, last[i]);
+		kvm_vm_free(vm);
+	}
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_pmu_model(vcpu, &full);
+	vcpu_set_pmu_model(vcpu, &none);
+	assert_intercepts(vcpu, &none);
+	kvm_vm_free(vm);
+}
+
+/* PERF_CAPABILITIES may change after all CPUID is set, which changes what is open. */
+TEST(perf_capabilities_written_late)
+{
+	struct pmu_model model = default_pmu_model();
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t caps;
+
+	if (!host_cpu_is_intel || !model.full_width)
+		SKIP(return, "no full-width writes in PERF_CAPABILITIES");
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	caps = vcpu_get_msr(vcpu, MSR_IA32_PERF_CAPABILITIES);
+	vcpu_set_msr(vcpu, MSR_IA32_PERF_CAPABILITIES, caps & ~PMU_CAP_FW_WRITES);
+	model.full_width = false;
+	assert_intercepts(vcpu, &model);
+	kvm_vm_free(vm);
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_msr(vcpu, MSR_IA32_PERF_CAPABILITIES, caps & ~PMU_CAP_FW_WRITES);
+	vcpu_set_msr(vcpu, MSR_IA32_PERF_CAPABILITIES, caps | PMU_CAP_FW_WRITES);
+	model.full_width = true;
+	assert_intercepts(vcpu, &model);
+	kvm_vm_free(vm);
+}
+
+/* User space wants to see the guest's accesses to an MSR. */
+static void set_msr_filter(struct kvm_vm *vm, uint32_t msr, bool deny)
+{
+	static uint8_t deny_one;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = {
+			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+			.base = msr,
+			.nmsrs = deny ? 1 : 0,
+			.bitmap = &deny_one,
+		},
+	};
+
+	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
+/* Runs until the guest has done its @n accesses; the number that user space saw. */
+static int count_user_exits(struct kvm_vcpu *vcpu, enum guest_op op, uint32_t msr, int n)
+{
+	int seen = 0;
+
+	guest_prepare(vcpu, op, msr, 0, n);
+	for (;;) {
+		vcpu_run(vcpu);
+		if (vcpu->run->exit_reason != KVM_EXIT_X86_RDMSR &&
+		    vcpu->run->exit_reason != KVM_EXIT_X86_WRMSR)
+			break;
+		TEST_ASSERT(vcpu->run->msr.index == msr, "Wanted an exit for MSR %#x, got %#x",
+			    msr, vcpu->run->msr.index);
+		vcpu->run->msr.data = 0x42;
+		vcpu->run->msr.error = 0;
+		seen++;
+	}
+	guest_finish(vcpu);
+	return seen;
+}
+
+TEST(msr_filter_of_user_space)
+{
+	uint32_t msrs[] = {
+		gp_legacy_msr(0),
+		gp_counter_msr(1),
+		host_cpu_is_intel ? MSR_CORE_PERF_FIXED_CTR0 : gp_legacy_msr(1),
+		global_ctrl_msr(),
+		gp_selector_msr(0),
+	};
+	struct pmu_model model = default_pmu_model();
+	enum guest_op ops[] = { GUEST_RDMSR, GUEST_WRMSR };
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i, op, seen;
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	vm_enable_cap(vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER);
+	assert_intercepts(vcpu, &model);
+
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		for (op = 0; op < ARRAY_SIZE(ops); op++) {
+			/* The guest has run: the filter is set while it is in use. */
+			set_msr_filter(vm, msrs[i], true);
+			seen = count_user_exits(vcpu, ops[op], msrs[i], NR);
+			TEST_ASSERT(seen == NR,
+				    "%s of MSR %#x: wanted %d exits to user space, got %d",
+				    op ? "Write" : "Read", msrs[i], NR, seen);
+
+			set_msr_filter(vm, msrs[i], false);
+			seen = count_user_exits(vcpu, ops[op], msrs[i], NR);
+			TEST_ASSERT(!seen, "%s of MSR %#x: wanted no exit to user space, got %d",
+				    op ? "Write" : "Read", msrs[i], seen);
+		}
+	}
+	assert_intercepts(vcpu, &model);
+	kvm_vm_free(vm);
+}
+
+/* What KVM counts of the accesses that it has to emulate. */
+TEST(statistics)
+{
+	static const char * const kinds[] = {
+		"pmu_selector_exits", "pmu_fixed_ctrl_exits", "pmu_counter_exits",
+		"pmu_global_exits", "pmu_rdpmc_exits",
+	};
+	const struct {
+		enum guest_op op;
+		uint32_t index;
+		int kind;
+		bool intel;
+	} accesses[] = {
+		{ GUEST_RDMSR, gp_selector_msr(0), 0 },
+		{ GUEST_WRMSR, gp_selector_msr(0), 0 },
+		{ GUEST_RDMSR, MSR_CORE_PERF_FIXED_CTR_CTRL, 1, .intel = true },
+		{ GUEST_WRMSR, MSR_CORE_PERF_FIXED_CTR_CTRL, 1, .intel = true },
+		{ GUEST_RDMSR, gp_counter_msr(0), 2 },
+		{ GUEST_WRMSR, gp_counter_msr(0), 2 },
+		{ GUEST_RDMSR, MSR_CORE_PERF_FIXED_CTR0, 2, .intel = true },
+		{ GUEST_RDMSR, global_ctrl_msr(), 3 },
+		{ GUEST_WRMSR, status_clear_msr(), 3 },
+		{ GUEST_RDPMC, 0, 4 },
+	};
+	uint64_t before[ARRAY_SIZE(kinds)], now, expected;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create_passthrough_guest(&vcpu);
+	int i, kind;
+	bool exits;
+
+	for (i = 0; i < ARRAY_SIZE(accesses); i++) {
+		if (accesses[i].intel && !host_cpu_is_intel)
+			continue;
+		exits = all_exit(vcpu, accesses[i].op, accesses[i].index, "Access");
+		for (kind = 0; kind < ARRAY_SIZE(kinds); kind++)
+			before[kind] = vcpu_get_stat(vcpu, kinds[kind]);
+		guest_do(vcpu, accesses[i].op, accesses[i].index, 0, NR);
+		for (kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+			now = vcpu_get_stat(vcpu, kinds[kind]) - before[kind];
+			expected = exits && kind == accesses[i].kind ? NR : 0;
+			TEST_ASSERT(now == expected, "%u accesses to %#x: wanted %lu %s, got %lu",
+				    NR, accesses[i].index, expected, kinds[kind], now);
+		}
+	}
+	kvm_vm_free(vm);
+}
+
+TEST(statistics_of_loads)
+{
+	struct pmu_model none = {};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t loads;
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
+	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+	TEST_ASSERT(loads >= NR, "Wanted %d loads of the PMU or more, got %lu", NR, loads);
+	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_pmis"), 0);
+	kvm_vm_free(vm);
+
+	if (!host_cpu_is_intel)
+		return;
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_pmu_model(vcpu, &none);
+	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
+	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_loads"), 0);
+	kvm_vm_free(vm);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(host_has_passthrough_pmu());
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
+
+	return test_harness_run(argc, argv);
+}

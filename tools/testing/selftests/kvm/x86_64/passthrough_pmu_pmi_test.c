@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Interrupts of a guest's counters: each overflow is told exactly once, as LVTPC
+ * says, wherever it happens.
+ */
+#include "kvm_test_harness.h"
+#include "passthrough_pmu.h"
+
+/* What the guest's handler sees and does. */
+static struct {
+	uint64_t nr;
+	uint64_t status;
+	uint32_t lvtpc;
+	bool clear;
+	bool unmask;
+	/* There is no GLOBAL_STATUS. */
+	bool v1;
+	/* Counter to be set again, 0 for none, and its value. */
+	uint32_t rearm_msr;
+	uint64_t rearm_value;
+} pmi;
+
+static void guest_pmi_handler(struct ex_regs *regs)
+{
+	uint64_t status = pmi.v1 ? 0 : rdmsr(global_status_msr());
+
+	pmi.nr++;
+	pmi.status |= status;
+	pmi.lvtpc = x2apic_read_reg(APIC_LVTPC);
+	if (pmi.rearm_msr)
+		wrmsr(pmi.rearm_msr, pmi.rearm_value);
+	if (pmi.clear && !pmi.v1)
+		wrmsr(status_clear_msr(), status);
+	if (pmi.unmask)
+		x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
+	x2apic_write_reg(APIC_EOI, 0);
+}
+
+/* As far as counters have a name in common: general ones first, then fixed ones. */
+struct counter {
+	uint32_t msr;
+	uint32_t rdpmc;
+	int bit;
+};
+
+static int nr_counters;
+static struct counter counters[16];
+static uint64_t all_counters;
+static uint64_t counter_mask;
+
+static void find_counters(void)
+{
+	struct pmu_model model = default_pmu_model();
+	int i;
+
+	for (i = 0; i < model.nr_gp; i++)
+		counters[nr_counters++] = (struct counter) { gp_counter_msr(i), i, i };
+	for (i = 0; i < model.nr_fixed; i++)
+		counters[nr_counters++] = (struct counter) {
+			MSR_CORE_PERF_FIXED_CTR0 + i, INTEL_RDPMC_FIXED | i, 32 + i,
+		};
+	for (i = 0; i < nr_counters; i++)
+		all_counters |= BIT_ULL(counters[i].bit);
+	counter_mask = GENMASK_ULL(model.width_gp - 1, 0);
+}
+
+/* Fixed counter 0 counts instructions, and so does each general one. */
+static bool counts_instructions(const struct counter *c)
+{
+	return c->bit <= 32;
+}
+
+FIXTURE(pmi) {
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+};
+
+/* The value that makes a counter overflow with the @n-th event. */
+static uint64_t before(uint64_t n)
+{
+	return -n & counter_mask;
+}
+
+static void start_handler(struct kvm_vm *vm, bool unmask)
+{
+	memset(&pmi, 0, sizeof(pmi));
+	pmi.clear = true;
+	pmi.unmask = unmask;
+	sync_global_to_guest(vm, pmi);
+}
+
+FIXTURE_SETUP(pmi)
+{
+	int i;
+
+	self->vm = vm_create_passthrough_guest(&self->vcpu);
+	vm_install_exception_handler(self->vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	start_handler(self->vm, true);
+	guest_do(self->vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+
+	guest_wrmsr(self->vcpu, global_ctrl_msr(), 0);
+	for (i = 0; i < nr_counters && counters[i].bit < 32; i++)
+		guest_wrmsr(self->vcpu, gp_selector_msr(i),
+			    EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+	if (i < nr_counters)
+		guest_wrmsr(self->vcpu, MSR_CORE_PERF_FIXED_CTR_CTRL,
+			    FIXED_PMC_CTRL(0, FIXED_COUNT_PMI));
+}
+
+FIXTURE_TEARDOWN(pmi)
+{
+	kvm_vm_free(self->vm);
+}
+
+static void assert_pmis(struct kvm_vm *vm, uint64_t nr, uint64_t status)
+{
+	sync_global_from_guest(vm, pmi);
+	TEST_ASSERT(pmi.nr == nr, "Wanted %lu PMIs, got %lu (status %#lx)", nr, pmi.nr,
+		    pmi.status);
+	TEST_ASSERT(pmi.status == status, "Wanted overflows %#lx, got %#lx", status, pmi.status);
+}
+
+TEST_F(pmi, each_counter_interrupts)
+{
+	int i;
+
+	for (i = 0; i < nr_counters; i++) {
+		if (!counts_instructions(&counters[i]))
+			continue;
+		start_handler(self->vm, true);
+		guest_wrmsr(self->vcpu, counters[i].msr, before(500));
+		guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), BIT_ULL(counters[i].bit),
+			 1000);
+		assert_pmis(self->vm, 1, BIT_ULL(counters[i].bit));
+		TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 0);
+	}
+}
+
+TEST_F(pmi, none_before_the_overflow)
+{
+	/* Leave room for VMRUN, which AMD's CPUs count. */
+	const uint64_t room = host_cpu_is_intel ? 1 : 100;
+
+	guest_wrmsr(self->vcpu, counters[0].msr, before(1000 + GUEST_COUNT_EXTRA + room));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_pmis(self->vm, 0, 0);
+	assert_insns(self->vcpu, guest_rdmsr(self->vcpu, counters[0].msr), before(room), "counter");
+}
+
+/* The handler sets the counter anew each time, as perf does to take samples. */
+TEST_F(pmi, again_and_again)
+{
+	const int period = 10000, n = 200;
+
+	start_handler(self->vm, true);
+	pmi.rearm_msr = counters[0].msr;
+	pmi.rearm_value = before(period);
+	sync_global_to_guest(self->vm, pmi);
+
+	/*
+	 * The handler's own instructions count as well, except between the
+	 * overflow and the moment at which the counter is set again.
+	 */
+	guest_wrmsr(self->vcpu, counters[0].msr, before(period));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, period * n);
+	sync_global_from_guest(self->vm, pmi);
+	TEST_ASSERT(pmi.nr >= n && pmi.nr <= n + 2,
+		    "Wanted %d PMIs, give or take those in the handler, got %lu", n, pmi.nr);
+	TEST_ASSERT_EQ(pmi.status, 1);
+}
+
+TEST_F(pmi, several_counters_at_once)
+{
+	uint64_t expected = 0;
+	int i;
+
+	for (i = 0; i < nr_counters; i++) {
+		if (!counts_instructions(&counters[i]))
+			continue;
+		guest_wrmsr(self->vcpu, counters[i].msr, before(500));
+		expected |= BIT_ULL(counters[i].bit);
+	}
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), all_counters, 1000);
+	sync_global_from_guest(self->vm, pmi);
+	TEST_ASSERT(pmi.nr >= 1 && pmi.nr <= 2, "Wanted one PMI for all counters, got %lu", pmi.nr);
+	TEST_ASSERT_EQ(pmi.status, expected);
+}
+
+TEST_F(pmi, several_counters_one_after_the_other)
+{
+	guest_wrmsr(self->vcpu, counters[0].msr, before(5000));
+	guest_wrmsr(self->vcpu, counters[1].msr, before(10000));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 3, 20000);
+	assert_pmis(self->vm, 2, 3);
+}
+
+/* Counters without the INT bit tell of an overflow in the status only. */
+TEST_F(pmi, none_unless_asked_for)
+{
+	guest_wrmsr(self->vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+	guest_wrmsr(self->vcpu, counters[0].msr, before(500));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_pmis(self->vm, 0, 0);
+	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 1);
+}
+
+TEST_F(pmi, masked_lvtpc_leaves_the_status)
+{
+	guest_do(self->vcpu, GUEST_APIC, APIC_LVTPC, GUEST_PMI_VECTOR | APIC_LVT_MASKED, 1);
+	guest_wrmsr(self->vcpu, counters[0].msr, before(500));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_pmis(self->vm, 0, 0);
+	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 1);
+	/* Neither does hardware interrupt, for KVM to find out that it is in vain. */
+	TEST_ASSERT_EQ(vcpu_get_stat(self->vcpu, "passthrough_pmu_pmis"), 0);
+
+	/* It is the overflow that interrupts, not the status. */
+	guest_do(self->vcpu, GUEST_APIC, APIC_LVTPC, GUEST_PMI_VECTOR, 1);
+	guest_do(self->vcpu, GUEST_LOOP, 0, 0, 1000);
+	assert_pmis(self->vm, 0, 0);
+
+	guest_wrmsr(self->vcpu, status_clear_msr(), 1);
+	guest_wrmsr(self->vcpu, counters[0].msr, before(500));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_pmis(self->vm, 1, 1);
+}
+
+/* Intel's CPUs mask LVTPC with each PMI, AMD's don't. */
+TEST_F(pmi, lvtpc_is_masked_by_the_pmi)
+{
+	const uint64_t masked = host_cpu_is_intel ? APIC_LVT_MASKED : 0;
+
+	start_handler(self->vm, false);
+	guest_wrmsr(self->vcpu, counters[0].msr, before(500));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_pmis(self->vm, 1, 1);
+	TEST_ASSERT_EQ(pmi.lvtpc, GUEST_PMI_VECTOR | masked);
+	TEST_ASSERT_EQ(guest_do(self->vcpu, GUEST_APIC_READ, APIC_LVTPC, 0, 1).value,
+		       GUEST_PMI_VECTOR | masked);
+
+	guest_wrmsr(self->vcpu, counters[0].msr, before(500));
+	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	if (host_cpu_is_intel) {
+		assert_pmis(self->vm, 1, 1);
+		TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 1);
+	} else {
+		assert_pmis(self->vm, 2, 1);
+	}
+}
+
+/* KVM emulates CPUID, and counts it on the guest's behalf. */
+TEST_F(pmi, overflow_by_an_emulated_instruction)
+{
+	uint64_t value;
+
+	/* One of 4 instructions per iteration is CPUID: each of the 4 positions. */
+	for (value = 401; value < 405; value++) {
+		start_handler(self->vm, true);
+		guest_wrmsr(self->vcpu, counters[0].msr, before(value));
+		guest_do(self->vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 1, 200);
+		assert_pmis(self->vm, 1, 1);
+	}
+}
+
+TEST_F(pmi, overflow_by_forced_emulation)
+{
+	uint64_t value;
+
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "kvm.force_emulation_prefix is off");
+
+	for (value = 301; value < 304; value++) {
+		start_handler(self->vm, true);
+		guest_wrmsr(self->vcpu, counters[0].msr, before(value));
+		guest_do(self->vcpu, GUEST_COUNT_FEP, global_ctrl_msr(), 1, 200);
+		assert_pmis(self->vm, 1, 1);
+	}
+}
+
+TEST_F(pmi, emulated_instructions_need_global_ctrl)
+{
+	guest_wrmsr(self->vcpu, counters[0].msr, before(10));
+	guest_do(self->vcpu, GUEST_CPUID, 0, 0, 100);
+	assert_pmis(self->vm, 0, 0);
+	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, counters[0].msr), before(10));
+	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 0);
+}
+
+/* Whatever exits in between: neither is a count lost nor counted twice. */
+TEST_F(pmi, emulated_instructions_count_once)
+{
+	const uint64_t n = 100;
+
+	guest_wrmsr(self->vcpu, counters[0].msr, 0);
+	guest_do(self->vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 1, n);
+	assert_insns(self->vcpu, guest_rdmsr(self->vcpu, counters[0].msr),
+		     GUEST_COUNT_CPUID_INSNS * n + GUEST_COUNT_EXTRA, "CPUID");
+
+	if (!is_forced_emulation_enabled)
+		return;
+	guest_wrmsr(self->vcpu, counters[0].msr, 0);
+	guest_do(self->vcpu, GUEST_COUNT_FEP, global_ctrl_msr(), 1, n);
+	assert_insns(self->vcpu, guest_rdmsr(self->vcpu, counters[0].msr),
+		     GUEST_COUNT_FEP_INSNS * n + GUEST_COUNT_EXTRA, "forced emulation");
+}
+
+/* WRMSR of TSC_DEADLINE is handled in KVM's fastpath, with the counters in hardware. */
+TEST_F(pmi, fastpath_counts)
+{
+	const uint64_t n = 50;
+	uint64_t few, many;
+
+	guest_do(self->vcpu, GUEST_APIC, APIC_LVTT,
+		 APIC_LVT_TIMER_TSCDEADLINE | APIC_LVT_MASKED | 0x52, 1);
+	guest_wrmsr(self->vcpu, counters[0].msr, 0);
+	guest_do(self->vcpu, GUEST_COUNT_WRMSR, global_ctrl_msr(), 1, n);
+	few = guest_rdmsr(self->vcpu, counters[0].msr);
+	guest_wrmsr(self->vcpu, counters[0].msr, 0);
+	guest_do(self->vcpu, GUEST_COUNT_WRMSR, global_ctrl_msr(), 1, 2 * n);
+	many = guest_rdmsr(self->vcpu, counters[0].msr);
+
+	assert_insns(self->vcpu, few, GUEST_COUNT_WRMSR_INSNS * n + GUEST_COUNT_EXTRA, "WRMSR");
+	assert_insns(self->vcpu, many, GUEST_COUNT_WRMSR_INSNS * 2 * n + GUEST_COUNT_EXTRA,
+		     "twice as many WRMSR");
+}
+
+/* A version 1 PMU has no status to clear, each overflow interrupts nevertheless. */
+TEST(version_1_interrupts_again_and_again)
+{
+	struct pmu_model v1 = default_pmu_model();
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
+
+	v1.version = 1;
+	v1.nr_fixed = 0;
+	if (!host_cpu_is_intel)
+		v1.nr_gp = 6;
+
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_pmu_model(vcpu, &v1);
+	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	start_handler(vm, true);
+	pmi.v1 = true;
+	sync_global_to_guest(vm, pmi);
+	guest_do(vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+	for (i = 1; i <= 5; i++) {
+		guest_wrmsr(vcpu, gp_counter_msr(0), before(500));
+		guest_do(vcpu, GUEST_COUNT, gp_selector_msr(0),
+			 EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS, 1000);
+		assert_pmis(vm, i, 0);
+	}
+	kvm_vm_free(vm);
+}
+
+/* As when a VM arrives from another host with an overflow that is not handled yet. */
+TEST_F(pmi, status_of_the_host_does_not_interrupt)
+{
+	vcpu_set_msr(self->vcpu, global_status_msr(), 1);
+	guest_do(self->vcpu, GUEST_LOOP, 0, 0, 1000);
+	assert_pmis(self->vm, 0, 0);
+	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 1);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_is_pmu_enabled());
+	/* The perf-based vPMU gives no guarantee as to when a PMI arrives. */
+	TEST_REQUIRE(host_has_passthrough_pmu());
+	TEST_REQUIRE(default_pmu_model().version > 1);
+
+	find_counters();
+	return test_harness_run(argc, argv);
+}
