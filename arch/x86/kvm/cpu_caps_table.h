@@ -121,7 +121,7 @@
 	/* PREFETCHWT1 */
 	CAP(hardware,		AVX512VBMI)
 	CAP(hardware,		UMIP)
-	CAP(hardware,		PKU)		/* see build_caps() */
+	CAP(hardware,		PKU)		/* see kvm_build_cpu_caps() */
 	CAP(runtime,		OSPKE)		/* CR4.PKE */
 	CAP(vendor,		WAITPKG)	/* VMX: needs a control */
 	CAP(hardware,		AVX512_VBMI2)
@@ -169,12 +169,12 @@
 	CAP(hardware,		AVX512_FP16)
 	CAP(hardware,		AMX_TILE)
 	CAP(hardware,		AMX_INT8)
-	CAP(hardware,		SPEC_CTRL)	/* and on AMD, see build_caps() */
-	CAP(hardware,		INTEL_STIBP)	/* and on AMD, see build_caps() */
+	CAP(hardware,		SPEC_CTRL)	/* and on AMD, see kvm_build_cpu_caps() */
+	CAP(hardware,		INTEL_STIBP)	/* and on AMD, see kvm_build_cpu_caps() */
 	CAP(hardware,		FLUSH_L1D)
 	CAP(emulated,		ARCH_CAPABILITIES)
 	/* CORE_CAPABILITIES */
-	CAP(hardware,		SPEC_CTRL_SSBD)	/* and on AMD, see build_caps() */
+	CAP(hardware,		SPEC_CTRL_SSBD)	/* and on AMD, see kvm_build_cpu_caps() */
 #undef CAP_WORD
 
 #define CAP_WORD CPUID_7_1_EAX
@@ -285,7 +285,7 @@
 	CAP(alias,		MMX)
 	CAP(alias,		FXSR)
 	CAP(hardware,		FXSR_OPT)
-	CAP(x86_64,		GBPAGES)	/* and with shadow paging, see build_caps() */
+	CAP(x86_64,		GBPAGES)	/* and with shadow paging, see kvm_build_cpu_caps() */
 	CAP(hardware,		RDTSCP)		/* VMX: needs a control */
 	/* Reserved */
 	CAP(x86_64,		LM)
@@ -297,7 +297,7 @@
 	CAP_KVM(scattered,	CONSTANT_TSC)
 #undef CAP_WORD
 
-/* See build_caps() for what Intel's CPUs have of it. */
+/* See kvm_build_cpu_caps() for what Intel's CPUs have of it. */
 #define CAP_WORD CPUID_8000_0008_EBX
 	CAP(hardware,		CLZERO)
 	/* InstRetCntMsr */
@@ -362,7 +362,7 @@
 	CAP(synthesized,	LFENCE_RDTSC)
 	/* SmmPgCfgLock */
 	CAP(synthesized,	VERW_CLEAR)
-	CAP(hardware,		NULL_SEL_CLR_BASE)	/* and Zen 2, see build_caps() */
+	CAP(hardware,		NULL_SEL_CLR_BASE)	/* and Zen 2, see kvm_build_cpu_caps() */
 	/* UpperAddressIgnore */
 	CAP(hardware,		AUTOIBRS)
 	CAP(emulated,		NO_SMM_CTL_MSR)

@@ -135,7 +135,7 @@ static void refuse_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *wrong, int wa
 
 static struct kvm_cpuid2 *copy_cpuid(const struct kvm_cpuid2 *cpuid, int nent)
 {
-	struct kvm_cpuid2 *copy = allocate_kvm_cpuid2(max(nent, (int)cpuid->nent));
+	struct kvm_cpuid2 *copy = allocate_kvm_cpuid2(max_t(int, nent, cpuid->nent));
 
 	memcpy(copy, cpuid, kvm_cpuid2_size(cpuid->nent));
 	copy->nent = nent;
