@@ -285,7 +285,7 @@
 	CAP(alias,		MMX)
 	CAP(alias,		FXSR)
 	CAP(hardware,		FXSR_OPT)
-	CAP(x86_64,		GBPAGES)	/* and with shadow paging, see kvm_build_cpu_caps() */
+	CAP(x86_64,		GBPAGES)	/* see kvm_build_cpu_caps(), too */
 	CAP(hardware,		RDTSCP)		/* VMX: needs a control */
 	/* Reserved */
 	CAP(x86_64,		LM)
@@ -362,7 +362,7 @@
 	CAP(synthesized,	LFENCE_RDTSC)
 	/* SmmPgCfgLock */
 	CAP(synthesized,	VERW_CLEAR)
-	CAP(hardware,		NULL_SEL_CLR_BASE)	/* and Zen 2, see kvm_build_cpu_caps() */
+	CAP(hardware,		NULL_SEL_CLR_BASE)	/* see kvm_build_cpu_caps(), too */
 	/* UpperAddressIgnore */
 	CAP(hardware,		AUTOIBRS)
 	CAP(emulated,		NO_SMM_CTL_MSR)
