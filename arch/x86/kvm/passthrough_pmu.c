@@ -373,11 +373,9 @@ void kvm_passthrough_pmu_handle_pmi(void)
 
 	/*
 	 * Without an overflow it was none of the guest's counters: Intel PT of the
-	 * host shares LVTPC, see perf_report_host_pmi().  What is not architectural
-	 * in version 1 can't be relied on.
+	 * host shares LVTPC, see perf_report_host_pmi().
 	 */
-	if (kvm_pmu_has_perf_global_ctrl(vcpu_to_pmu(vcpu)) &&
-	    !vcpu_to_pmu(vcpu)->global_status)
+	if (!vcpu_to_pmu(vcpu)->global_status)
 		return;
 
 	++vcpu->stat.passthrough_pmu_pmis;

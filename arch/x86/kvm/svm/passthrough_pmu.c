@@ -237,14 +237,18 @@ static void svm_update_msr_intercepts(struct kvm_vcpu *vcpu,
 		set_msr_interception(vcpu, msrpm, MSR_F15H_PERF_CTR0 + 2 * i, open, open);
 	}
 
-	/* The status is read-only, and the two that change it are write-only. */
+	/*
+	 * The status is read-only, and the two that change it are write-only.
+	 * Setting bits always exits: what the guest sets is no overflow, and nothing
+	 * but the status at load tells the two apart, see request_late_pmi().
+	 */
 	open = policy->global_ctrl;
 	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_CTL, open, open);
 	open = policy->status;
 	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, open, 0);
 	open = policy->status_clear;
 	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, 0, open);
-	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET, 0, open);
+	set_msr_interception(vcpu, msrpm, MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET, 0, 0);
 }
 
 /**
