@@ -174,6 +174,8 @@ void kvm_build_cpu_caps(u32 *caps, const struct kvm_cap_source *src);
 /**
  * kvm_cpu_cap_has - does KVM offer the feature?
  * @x86_feature: X86_FEATURE_*, a constant
+ *
+ * Return: true if it does.
  */
 static __always_inline bool kvm_cpu_cap_has(unsigned int x86_feature)
 {
@@ -222,6 +224,8 @@ static __always_inline void kvm_cpu_cap_check_and_set(unsigned int x86_feature)
  *
  * That is, the guest's CPUID has it and KVM supports or emulates it, give or take
  * what kvm_vcpu_after_set_cpuid() adjusts.  A bit test.
+ *
+ * Return: true if it has.
  */
 static __always_inline bool guest_cpu_cap_has(struct kvm_vcpu *vcpu,
 					      unsigned int x86_feature)
