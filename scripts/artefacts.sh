@@ -218,11 +218,12 @@ _build_bochs()
 # Stock Bochs, which could not load L1's initramfs without this one patch.
 _stock_bochs_tree()
 {
-	local index
+	local index patch
 
+	patch=$(echo "$VPMU_ROOT"/rig/bochs-patches/*-memory-load-an-optional-RAM-image-*.patch)
 	index=$(mktemp)
 	GIT_INDEX_FILE=$index git -C "$1" read-tree base
-	GIT_INDEX_FILE=$index git -C "$1" apply --cached "$VPMU_ROOT"/rig/bochs-patches/*-memory-load-an-optional-RAM-image-*.patch
+	GIT_INDEX_FILE=$index git -C "$1" apply --cached "$patch"
 	GIT_INDEX_FILE=$index git -C "$1" write-tree
 	rm -f "$index"
 }
