@@ -8,6 +8,7 @@
 #   base_store linux|bochs   prints the repository that holds it
 #   $PATCHSET                scripts/patchset.py
 #   base_linux_version VER SHA256   a certain linux-source-6.12 of apt; sets the same
+#   series_mails REPO BASE TIP DIR  the commits BASE..TIP as mails with a cover letter in DIR; prints their number
 #
 # A base's commit has no parent and fixed dates: its id depends on the content alone. A ref names it only when it is
 # whole.
@@ -256,4 +257,10 @@ base_get()
 	else
 		_base_linux_newest
 	fi
+}
+
+series_mails()
+{
+	python3 "$PATCHSET" mails "$VPMU_ROOT" "$1" "$2" "$(git -C "$1" rev-parse "$3")" "$4" \
+		"$VPMU_ROOT/patches/cover-letter.txt" --prefix "$LINUX_SERIES"
 }
