@@ -98,7 +98,7 @@ base_linux_version()
 		info "[$(elapsed)]   downloading $BASE_NAME (150 MB)"
 		try "download-$LINUX_PACKAGE" apt_package "$LINUX_PACKAGE" "$ver" "$dir" ||
 			die "cannot download $BASE_NAME (log: $VPMU_LOG/download-$LINUX_PACKAGE.log)" \
-				"fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree or tarball>"
+				"fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree, tarball>"
 		info "[$(elapsed)]   unpacking $BASE_NAME"
 		run "unpack-$LINUX_PACKAGE" _import_tar linux "$dir"/*.deb "$sum"
 		rm -rf -- "$dir"
@@ -196,7 +196,7 @@ _base_linux_src()
 			fi
 		else
 			[[ ! -e $src/.config && ! -d $src/include/generated ]] ||
-				die "LINUX_SRC=$src has been configured or built in: not pristine" "make -C $src mrproper"
+				die "LINUX_SRC=$src was configured or built in: not pristine" "make -C $src mrproper"
 			id=$(printf '%s' "$src" | sha256sum | cut -c 1-16)
 			info "[$(elapsed)]   reading $src"
 			run read-linux-src _import_dir "$src" "dir-$id" "$VPMU_CACHE/git/linux-dir-$id.index"

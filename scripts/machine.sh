@@ -195,7 +195,8 @@ machine_run()
 		debug: action=ignore
 	END
 	if [[ $perfmon != none ]]; then
-		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" >>"$dir/bochsrc"
+		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" \
+			>>"$dir/bochsrc"
 	fi
 	cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --bochs "$BOCHS_DIR/bochs" --rc "$dir/bochsrc"
 }

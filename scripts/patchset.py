@@ -3,12 +3,13 @@
 """Patches + overlay <-> commits of a git tree.
 
 A patch set is a directory with a file `series` and one mail per commit. The mail holds the edits to files that exist
-upstream; lines `Adds: <path>` below its `---` name the new files of the commit, which lie in the overlay, whole. Commits
-made from it depend on nothing but its content and the base: author, committer and both dates come from the mail.
+upstream; lines `Adds: <path>` below its `---` name the new files of the commit, which lie in the overlay, whole.
+Commits made from it depend on nothing but its content and the base: author, committer and both dates come from the
+mail.
 
-Patches of the topic `older` stand in front, and make older versions of the base alike what the series is written for. A
-line `Unless: <path>`, or `Unless: <path>: <text>`, below the `---` tells where one isn't needed: in a base that has this
-file, or this text in it. There it is left out. It may create files itself: these are no files of the series.
+Patches of the topic `older` stand in front, and make older versions of the base alike what the series is written for.
+A line `Unless: <path>`, or `Unless: <path>: <text>`, below the `---` tells where one isn't needed: in a base that has
+this file, or this text in it. There it is left out. It may create files itself: these are no files of the series.
 
 Used by scripts/{tree,import,series,check} and tests/build; see `patchset.py --help`.
 """
@@ -43,7 +44,8 @@ SETS = {
 
 # What stands at the checkout's root and is no kernel source. The series cannot add files there.
 OWN = {".ci", ".git", ".gitattributes", ".gitignore", ".shellcheckrc", "LICENSES", "MAINTAINERS",
-       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "patches", "rig", "scripts", "tests", "vpmu"}
+       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "patches", "rig", "scripts", "tests",
+       "vpmu"}
 
 SERIES_HEADER = b"""\
 # Patches in the order in which they enter the tree; written by `./vpmu import`.
@@ -241,8 +243,8 @@ class Patch:
                 path, _, text = line[8:].partition(b": ")
                 patch.unless = (path, text)
             elif line:
-                raise bad("'%s' between --- and the diff: only 'Adds: <path>' and 'Unless: <path>: <text>' may stand there"
-                          % line.decode(errors="replace"))
+                raise bad("'%s' between --- and the diff: only 'Adds: <path>' and 'Unless: <path>: <text>' may stand "
+                          "there" % line.decode(errors="replace"))
         if not patch.adds and not patch.diff:
             raise bad("changes nothing")
         if patch.diff and not patch.diff.endswith(b"\n"):
@@ -283,10 +285,10 @@ def pieces(lines):
 def trimmed(diff, path, line, fits):
     """The diff with less context around one change, so that it fits; None if that does not help.
 
-    The change: in file `path`, whose old lines begin at `line`. fits(old lines) tells whether they are to be found. Is the
-    context between two of its lines in the way, it becomes two changes. Below a change stands at least one line of
+    The change: in file `path`, whose old lines begin at `line`. fits(old lines) tells whether they are to be found. Is
+    the context between two of its lines in the way, it becomes two changes. Below a change stands at least one line of
     context, and not less than above: otherwise git apply or patch take its place for the end of the file. A block that
-    begins as its context ends, or the other way round, can be told one line lower or higher.
+    ends like the context above it, or begins like the context below, can be told some lines higher or lower.
     """
     start = diff.find(b"diff --git a/%s b/" % os.fsencode(path))
     for match in HUNK.finditer(diff, max(start, 0)):
@@ -479,8 +481,9 @@ class PatchSet:
             elif patch.topic not in topics:
                 wrong.append("%s/%s: unknown topic" % (rel, patch.file))
             elif bool(patch.unless) != (patch.topic == "older"):
-                wrong.append("%s/%s: %s" % (rel, patch.file, "'Unless:' is for the topic older alone" if patch.unless else
-                                            "needs a line 'Unless: <path>: <text>' below the ---"))
+                wrong.append("%s/%s: %s" % (
+                    rel, patch.file, "'Unless:' is for the topic older alone" if patch.unless else
+                    "needs a line 'Unless: <path>: <text>' below the ---, which tells what bases don't need it"))
             elif topics.index(patch.topic) < last:
                 wrong.append("%s/%s: topics are to come in the order %s" % (rel, patch.file, ", ".join(topics)))
             else:
@@ -744,7 +747,7 @@ def _write(path, data, mode="100644"):
 
 
 def verify(staged, tree, base, ids):
-    """Do the patches written from these commits give these commits' content again? Returns the names of those that don't."""
+    """Do the patches written from these commits give these commits' content again? Returns those that don't."""
     git = Git(tree)
     with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
         scratch = scratch_git(tmp, tree)
