@@ -215,20 +215,36 @@ _build_bochs()
 	strip "$out/bochs"
 }
 
+# Stock Bochs, which could not load L1's initramfs without this one patch.
+_stock_bochs_tree()
+{
+	local index
+
+	index=$(mktemp)
+	GIT_INDEX_FILE=$index git -C "$1" read-tree base
+	GIT_INDEX_FILE=$index git -C "$1" apply --cached "$VPMU_ROOT"/rig/bochs-patches/*-memory-load-an-optional-RAM-image-*.patch
+	GIT_INDEX_FILE=$index git -C "$1" write-tree
+	rm -f "$index"
+}
+
 artefact_bochs()
 {
 	local which=$1 dir tree key
 
 	need ccache g++ make
 	dir=$(bochs_tree)
-	tree=$(source_tree "$dir" "$which")
+	if [[ $which == base ]]; then
+		tree=$(_stock_bochs_tree "$dir")
+	else
+		tree=$(source_tree "$dir" "$which")
+	fi
 	key=$(content_key "$tree" "$(compiler_key)" "$(declare -f _build_bochs)" "${_bochs_configure[@]}")
 	BOCHS_DIR=$VPMU_CACHE/bochs/${key:0:16}
 	! cached "$BOCHS_DIR" || return 0
 	source_checkout "$dir" "$tree" "$which" bochs-base
 	info "          building the emulator, Bochs ($which, a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
-	run "bochs-$which" publish "$BOCHS_DIR" _build_bochs "$SOURCE" "$VPMU_BUILD/bochs-$which"
+	run "bochs-$which" publish "$BOCHS_DIR" _build_bochs "$SOURCE" "$VPMU_BUILD/bochs-$which.obj"
 }
 
 # ---- perf ----

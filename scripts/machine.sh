@@ -21,6 +21,7 @@
 #	--marks FILE		where the emulator's marks go
 #	--timeout SECONDS	of real time
 #	--echo			show L1's console
+#	--times FILE		write the emulator's processor time, in seconds, into FILE
 #   The result is L1's exit status, or what scripts/run-l1.py says.
 
 # shellcheck disable=SC2034 # for the callers
@@ -130,6 +131,7 @@ machine_run()
 		--memory) memory=$2; shift ;;
 		--timeout) timeout=$2; shift ;;
 		--echo) args+=(--echo) ;;
+		--times) args+=(--times "$2"); shift ;;
 		*) die "machine_run: $1?" ;;
 		esac
 		shift
@@ -194,7 +196,8 @@ machine_run()
 		info: action=ignore
 		debug: action=ignore
 	END
-	if [[ $perfmon != none ]]; then
+	# Stock Bochs has no such line.
+	if [[ $perfmon != none && ${MACHINE_PERFMON-1} == 1 ]]; then
 		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" \
 			>>"$dir/bochsrc"
 	fi

@@ -17,6 +17,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -39,6 +40,7 @@ def arguments():
     parser.add_argument("--echo", action="store_true", help="show the console on stdout, too")
     parser.add_argument("--interactive", action="store_true", help="connect the console with stdin and stdout")
     parser.add_argument("--timeout", type=float, default=0, help="seconds of real time until the emulator is ended")
+    parser.add_argument("--times", help="file for the emulator's processor time, in seconds")
     args = parser.parse_args()
     if args.bochs and not args.rc:
         parser.error("--bochs needs --rc")
@@ -188,6 +190,10 @@ def main():
             end(child)
             if saved:
                 termios.tcsetattr(0, termios.TCSADRAIN, saved)
+    if args.times:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with open(args.times, "w", encoding="utf-8") as f:
+            f.write(f"{used.ru_utime + used.ru_stime:.3f}\n")
     if status == 0:
         status = 125 if console.status is None else console.status
     return status

@@ -500,7 +500,7 @@ static void l1_state(void *pages)
 static uint64_t vcpu_stat(struct kvm_vcpu *vcpu, const char *name)
 {
 	int fd = __vcpu_ioctl(vcpu, KVM_GET_STATS_FD, NULL);
-	struct kvm_stats_desc *descs, *desc;
+	struct kvm_stats_desc *descs, *desc = NULL;
 	struct kvm_stats_header header;
 	uint64_t value;
 	int i;
