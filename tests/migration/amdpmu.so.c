@@ -83,6 +83,8 @@ int ioctl(int fd, unsigned long request, ...)
 
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "ioctl");
+	/* QEMU keeps it in an int, the sign of which comes along. */
+	request = (unsigned int)request;
 	if (request == KVM_RUN)
 		vcpu = fd;
 	r = next(fd, request, arg);
