@@ -80,8 +80,9 @@ apt_lists()
 	lock apt
 	_apt_config
 	if [[ ! -e $_apt_dir/stamp ]]; then
-		try apt-update _apt_update || die "cannot fetch the package lists of $_apt_mirror (log: $VPMU_LOG/apt-update.log)" \
-			"without a network: see ./vpmu setup --help for what to put where by hand"
+		try apt-update _apt_update ||
+			die "cannot fetch the package lists of $_apt_mirror (log: $VPMU_LOG/apt-update.log)" \
+				"without a network: see ./vpmu setup --help for what to put where by hand"
 		touch "$_apt_dir/stamp"
 	fi
 	unlock apt

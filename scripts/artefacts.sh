@@ -122,8 +122,8 @@ _check_config()
 		if [[ $line == *=n ]]; then
 			! grep -q "^$symbol=" "$config" || break
 		elif ! grep -qxF "$line" "$config"; then
-			grep -rqE "config ${symbol#CONFIG_}\$" --include='Kconfig*' "$src/arch/x86" "$src/init" "$src/kernel" \
-				"$src/lib" "$src/mm" "$src/drivers" "$src/virt" "$src/fs" "$src/net" || continue
+			grep -rqE "config ${symbol#CONFIG_}\$" --include='Kconfig*' "$src/arch/x86" "$src/init" \
+				"$src/kernel" "$src/lib" "$src/mm" "$src/drivers" "$src/virt" "$src/fs" "$src/net" || continue
 			break
 		fi
 		line=
@@ -251,9 +251,10 @@ artefact_bochs()
 # ---- perf ----
 
 _perf_args=(
-	NO_LIBPERL=1 NO_LIBPYTHON=1 NO_SLANG=1 NO_GTK2=1 NO_LIBTRACEEVENT=1 NO_LIBBPF=1 NO_LIBUNWIND=1 NO_LIBDW_DWARF_UNWIND=1
-	NO_DWARF=1 NO_LIBNUMA=1 NO_LIBAUDIT=1 NO_LIBCRYPTO=1 NO_LIBBABELTRACE=1 NO_LIBCAP=1 NO_LIBPFM4=1 NO_LIBDEBUGINFOD=1
-	NO_LZMA=1 NO_AIO=1 NO_SDT=1 NO_AUXTRACE=1 NO_DEMANGLE=1 NO_JEVENTS=1 NO_LIBZSTD=1 NO_JVMTI=1 NO_CAPSTONE=1 NO_SHELLCHECK=1
+	NO_LIBPERL=1 NO_LIBPYTHON=1 NO_SLANG=1 NO_GTK2=1 NO_LIBTRACEEVENT=1 NO_LIBBPF=1 NO_LIBUNWIND=1
+	NO_LIBDW_DWARF_UNWIND=1 NO_DWARF=1 NO_LIBNUMA=1 NO_LIBAUDIT=1 NO_LIBCRYPTO=1 NO_LIBBABELTRACE=1 NO_LIBCAP=1
+	NO_LIBPFM4=1 NO_LIBDEBUGINFOD=1 NO_LZMA=1 NO_AIO=1 NO_SDT=1 NO_AUXTRACE=1 NO_DEMANGLE=1 NO_JEVENTS=1
+	NO_LIBZSTD=1 NO_JVMTI=1 NO_CAPSTONE=1 NO_SHELLCHECK=1
 	NO_BACKTRACE=1 BUILD_BPF_SKEL=0 WERROR=0 LDFLAGS=-static
 )
 
@@ -306,7 +307,8 @@ artefact_selftests()
 	dir=$(linux_tree)
 	tree=$(source_tree "$dir" patched)
 	key=$(content_key "$(source_part "$dir" "$tree" include/uapi arch/x86/include/uapi)" \
-		"$(source_part "$dir" "$tree" tools/testing/selftests/kvm tools/testing/selftests/lib.mk tools/include tools/arch)" \
+		"$(source_part "$dir" "$tree" tools/testing/selftests/kvm tools/testing/selftests/lib.mk tools/include \
+			tools/arch)" \
 		"$(compiler_key)" "$(declare -f _build_selftests)")
 	SELFTESTS_DIR=$VPMU_CACHE/selftests/${key:0:16}
 	! cached "$SELFTESTS_DIR" || return 0
@@ -336,12 +338,15 @@ _build_tests()
 		for src in "$dir"/*.[cS]; do
 			[[ -e $src ]] || continue
 			case $src in
-			*.so.c) ccache gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$dst/$(basename "$src" .c)" "$src" ;;
+			*.so.c)
+				ccache gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$dst/$(basename "$src" .c)" "$src"
+				;;
 			*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst/$(basename "$src" .c)" "$src" ;;
 			*.S) gcc -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
 			esac
 		done
-		find "$dir" -maxdepth 1 -type f ! -name '*.[cSh]' ! -name suite ! -name here ! -name '*.py' -exec cp {} "$dst/" \;
+		find "$dir" -maxdepth 1 -type f ! -name '*.[cSh]' ! -name suite ! -name here ! -name '*.py' \
+			-exec cp {} "$dst/" \;
 	done
 	find "$out" -type f -perm -100 -exec sh -c 'head -c 4 "$1" | grep -q ELF && strip --strip-debug "$1"' - {} \;
 }

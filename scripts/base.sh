@@ -8,6 +8,7 @@
 #   base_store linux|bochs   prints the repository that holds it
 #   $PATCHSET                scripts/patchset.py
 #   base_linux_version VER SHA256   a certain linux-source-6.12 of apt; sets the same
+#   series_mails REPO BASE TIP DIR  the commits BASE..TIP as mails with a cover letter in DIR; prints their number
 #
 # A base's commit has no parent and fixed dates: its id depends on the content alone. A ref names it only when it is
 # whole.
@@ -97,7 +98,7 @@ base_linux_version()
 		info "[$(elapsed)]   downloading $BASE_NAME (150 MB)"
 		try "download-$LINUX_PACKAGE" apt_package "$LINUX_PACKAGE" "$ver" "$dir" ||
 			die "cannot download $BASE_NAME (log: $VPMU_LOG/download-$LINUX_PACKAGE.log)" \
-				"fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree or tarball>"
+				"fetch ${LINUX_PACKAGE}_${ver}_all.deb by hand into $_base_dl, or give LINUX_SRC=<tree, tarball>"
 		info "[$(elapsed)]   unpacking $BASE_NAME"
 		run "unpack-$LINUX_PACKAGE" _import_tar linux "$dir"/*.deb "$sum"
 		rm -rf -- "$dir"
@@ -195,7 +196,7 @@ _base_linux_src()
 			fi
 		else
 			[[ ! -e $src/.config && ! -d $src/include/generated ]] ||
-				die "LINUX_SRC=$src has been configured or built in: not pristine" "make -C $src mrproper"
+				die "LINUX_SRC=$src was configured or built in: not pristine" "make -C $src mrproper"
 			id=$(printf '%s' "$src" | sha256sum | cut -c 1-16)
 			info "[$(elapsed)]   reading $src"
 			run read-linux-src _import_dir "$src" "dir-$id" "$VPMU_CACHE/git/linux-dir-$id.index"
@@ -256,4 +257,10 @@ base_get()
 	else
 		_base_linux_newest
 	fi
+}
+
+series_mails()
+{
+	python3 "$PATCHSET" mails "$VPMU_ROOT" "$1" "$2" "$(git -C "$1" rev-parse "$3")" "$4" \
+		"$VPMU_ROOT/patches/cover-letter.txt" --prefix "$LINUX_SERIES"
 }

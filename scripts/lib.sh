@@ -204,7 +204,8 @@ _vpmu_pulse()
 		line=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 |
 			tr -cd '[:print:]' | cut -c 1-90) || true
 		if [[ -t 2 ]]; then
-			((EPOCHSECONDS - t0 < 3)) || printf '\r\033[K  %ds  %s' $((EPOCHSECONDS - t0)) "${line:0:70}" >&2
+			((EPOCHSECONDS - t0 < 3)) ||
+				printf '\r\033[K  %ds  %s' $((EPOCHSECONDS - t0)) "${line:0:70}" >&2
 		else
 			printf '          %ds  %s\n' $((EPOCHSECONDS - t0)) "$line" >&2
 		fi

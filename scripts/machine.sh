@@ -198,7 +198,8 @@ machine_run()
 	END
 	# Stock Bochs has no such line.
 	if [[ $perfmon != none && ${MACHINE_PERFMON-1} == 1 ]]; then
-		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" >>"$dir/bochsrc"
+		printf 'perfmon: model=%s, pmi_skid=%s%s\n' "$perfmon" "$skid" "${marks:+, marks=$marks}" \
+			>>"$dir/bochsrc"
 	fi
 	cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --bochs "$BOCHS_DIR/bochs" --rc "$dir/bochsrc"
 }

@@ -3,8 +3,13 @@
 """Patches + overlay <-> commits of a git tree.
 
 A patch set is a directory with a file `series` and one mail per commit. The mail holds the edits to files that exist
-upstream; lines `Adds: <path>` below its `---` name the new files of the commit, which lie in the overlay, whole. Commits
-made from it depend on nothing but its content and the base: author, committer and both dates come from the mail.
+upstream; lines `Adds: <path>` below its `---` name the new files of the commit, which lie in the overlay, whole.
+Commits made from it depend on nothing but its content and the base: author, committer and both dates come from the
+mail.
+
+Patches of the topic `older` stand in front, and make older versions of the base alike what the series is written for.
+A line `Unless: <path>`, or `Unless: <path>: <text>`, below the `---` tells where one isn't needed: in a base that has
+this file, or this text in it. There it is left out. It may create files itself: these are no files of the series.
 
 Used by scripts/{tree,import,series,check} and tests/build; see `patchset.py --help`.
 """
@@ -26,7 +31,7 @@ SETS = {
     "linux": {
         "patches": "patches",
         "overlay": ".",
-        "topics": ["cpuid", "perf", "kvm-pmu", "selftests", "docs"],
+        "topics": ["older", "cpuid", "perf", "kvm-pmu", "selftests", "docs"],
         "tree": "build/linux",
     },
     "bochs": {
@@ -39,7 +44,8 @@ SETS = {
 
 # What stands at the checkout's root and is no kernel source. The series cannot add files there.
 OWN = {".ci", ".git", ".gitattributes", ".gitignore", ".shellcheckrc", "LICENSES", "MAINTAINERS",
-       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "patches", "rig", "scripts", "tests", "vpmu"}
+       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "patches", "rig", "scripts", "tests",
+       "vpmu"}
 
 SERIES_HEADER = b"""\
 # Patches in the order in which they enter the tree; written by `./vpmu import`.
@@ -49,10 +55,10 @@ SERIES_HEADER = b"""\
 class Problem(Exception):
     """An error that the user can do something about: what, and what to do next."""
 
-    def __init__(self, what, todo=None, number=None, state=None):
+    def __init__(self, what, todo=None, file=None, state=None):
         super().__init__(what)
         self.todo = todo
-        self.number = number    # of the patch that does not apply, from 1
+        self.file = file        # the patch that does not apply
         self.state = state      # the files that it should have applied to: {path: (mode, blob)}
 
 
@@ -152,6 +158,8 @@ class Patch:
         self.author = self.date = self.subject = b""
         self.body = b""         # below the subject, without the empty line between them
         self.adds = []
+        self.unless = None      # (path, text): not needed by a base that has this text in this file
+        self.absent = False     # not needed by the base at hand
         self.diff = b""
         self.new_diff = b""     # as git gives it now, where `diff` is the text that we have
 
@@ -176,9 +184,11 @@ class Patch:
     def format(self):
         out = b"From: " + self.author + b"\nDate: " + self.date + b"\nSubject: " + self.subject + b"\n\n"
         out += self.body + b"---\n"
+        if self.unless:
+            out += b"Unless: " + b": ".join(part for part in self.unless if part) + b"\n"
         for path in self.adds:
             out += b"Adds: " + os.fsencode(path) + b"\n"
-        if self.adds and self.diff:
+        if (self.unless or self.adds) and self.diff:
             out += b"\n"
         return out + self.diff
 
@@ -227,9 +237,14 @@ class Patch:
                 if path != os.path.normpath(path) or path.startswith(("/", "../")):
                     raise bad("Adds: %s: not a path within the tree" % path)
                 patch.adds.append(path)
+            elif line.startswith(b"Unless: "):
+                if patch.unless:
+                    raise bad("Unless: twice")
+                path, _, text = line[8:].partition(b": ")
+                patch.unless = (path, text)
             elif line:
-                raise bad("'%s' between --- and the diff: only lines 'Adds: <path>' are allowed there"
-                          % line.decode(errors="replace"))
+                raise bad("'%s' between --- and the diff: only 'Adds: <path>' and 'Unless: <path>: <text>' may stand "
+                          "there" % line.decode(errors="replace"))
         if not patch.adds and not patch.diff:
             raise bad("changes nothing")
         if patch.diff and not patch.diff.endswith(b"\n"):
@@ -247,7 +262,7 @@ class Patch:
                 raise Problem("%s: 'diff --git %s': only changes in place are allowed (no renames)"
                               % (self.file, both.decode(errors="replace")))
             found.add(os.fsdecode(a[2:]))
-        if re.search(rb"^new file mode ", self.diff, re.M):
+        if re.search(rb"^new file mode ", self.diff, re.M) and not self.unless:
             raise Problem("%s: its diff creates a file" % self.file,
                           "put the file into the overlay and name it with 'Adds: <path>' below the ---")
         return found
@@ -270,9 +285,10 @@ def pieces(lines):
 def trimmed(diff, path, line, fits):
     """The diff with less context around one change, so that it fits; None if that does not help.
 
-    The change: in file `path`, whose old lines begin at `line`. fits(old lines) tells whether they are to be found. Is the
-    context between two of its lines in the way, it becomes two changes. Below a change stands at least one line of
-    context, and not less than above: otherwise git apply or patch take its place for the end of the file.
+    The change: in file `path`, whose old lines begin at `line`. fits(old lines) tells whether they are to be found. Is
+    the context between two of its lines in the way, it becomes two changes. Below a change stands at least one line of
+    context, and not less than above: otherwise git apply or patch take its place for the end of the file. A block that
+    ends like the context above it, or begins like the context below, can be told some lines higher or lower.
     """
     start = diff.find(b"diff --git a/%s b/" % os.fsencode(path))
     for match in HUNK.finditer(diff, max(start, 0)):
@@ -292,30 +308,52 @@ def trimmed(diff, path, line, fits):
     def new(part):
         return [text[1:] for text in part if text[:1] in b" +"]
 
+    def told(first, last):
+        """The same change of lines[first:last] in all ways to tell it: whole lists like `lines`, as it is first."""
+        yield lines
+        marks = {text[:1] for text in lines[first:last]} - {b" "}
+        begin = next(i for i in range(first, last) if lines[i][:1] != b" ")
+        end = next(i for i in range(last, first, -1) if lines[i - 1][:1] != b" ")
+        if len(marks) > 1 or any(text[:1] == b" " for text in lines[begin:end]):
+            return
+        mark = marks.pop()
+        for step in (-1, 1):
+            at = range(begin - 1, first - 1, -1) if step < 0 else range(end, last)
+            moved = list(lines)
+            for i in at:
+                # The line that joins the block, and the one that leaves it at its other end.
+                other = i - step * (end - begin)
+                if moved[i][1:] != moved[other][1:]:
+                    break
+                moved[i], moved[other] = mark + moved[i][1:], b" " + moved[other][1:]
+                yield list(moved)
+
     def shorten(first, last):
-        """The range of lines[first:last] that fits with the most context, or None."""
-        part = lines[first:last]
-        lead = next(i for i, text in enumerate(part) if text[:1] != b" ")
-        trail = next(i for i, text in enumerate(reversed(part)) if text[:1] != b" ")
-        choices = [(a, b) for a in range(lead + 1) for b in range(min(trail, 1), trail + 1) if b >= a or b == trail]
-        for a, b in sorted(choices, key=lambda ab: (-sum(ab), abs(ab[0] - ab[1]))):
-            found = first + lead - a, last - trail + b
-            if fits(b"".join(old(lines[found[0]:found[1]]))):
-                return found
+        """(`lines`, range of them) that fits with the most context, or None."""
+        for way in told(first, last):
+            part = way[first:last]
+            lead = next(i for i, text in enumerate(part) if text[:1] != b" ")
+            trail = next(i for i, text in enumerate(reversed(part)) if text[:1] != b" ")
+            choices = [(a, b) for a in range(lead + 1) for b in range(min(trail, 1), trail + 1)
+                       if b >= a or b == trail]
+            for a, b in sorted(choices, key=lambda ab: (-sum(ab), abs(ab[0] - ab[1]))):
+                found = first + lead - a, last - trail + b
+                if fits(b"".join(old(way[found[0]:found[1]]))):
+                    return way, found
         return None
 
     for cut in ([(0, len(lines))], pieces(lines)):
-        ranges = [shorten(*piece) for piece in cut]
-        if None not in ranges:
+        parts = [shorten(*piece) for piece in cut]
+        if None not in parts:
             break
     else:
         return None
     out = b""
-    for first, last in ranges:
-        part = lines[first:last]
+    for way, (first, last) in parts:
+        part = way[first:last]
         out += b"@@ -%d,%d +%d,%d @@%s\n" % (
-            int(match[1]) + len(old(lines[:first])), len(old(part)),
-            int(match[3]) + len(new(lines[:first])), len(new(part)), match[5]) + b"".join(part)
+            int(match[1]) + len(old(way[:first])), len(old(part)),
+            int(match[3]) + len(new(way[:first])), len(new(part)), match[5]) + b"".join(part)
     return diff[:match.start()] + out + diff[end:]
 
 
@@ -362,6 +400,16 @@ class PatchSet:
                     patches.append(Patch.parse(f.read(), name))
             except FileNotFoundError:
                 raise Problem("%s/series names %s, which does not exist" % (self.conf["patches"], name)) from None
+        return patches
+
+    def read_for(self, git, base):
+        """The patches, with `absent` set in those that this base does not need."""
+        patches = self.read()
+        for patch in patches:
+            if patch.unless:
+                path, text = patch.unless
+                blob = git.ls_tree(base, [os.fsdecode(path)]).get(os.fsdecode(path))
+                patch.absent = bool(blob) and text in git.out("cat-file", "blob", blob[1])
         return patches
 
     def files(self):
@@ -432,6 +480,10 @@ class PatchSet:
                     wrong.append("%s/%s: this series has no topics" % (rel, patch.file))
             elif patch.topic not in topics:
                 wrong.append("%s/%s: unknown topic" % (rel, patch.file))
+            elif bool(patch.unless) != (patch.topic == "older"):
+                wrong.append("%s/%s: %s" % (
+                    rel, patch.file, "'Unless:' is for the topic older alone" if patch.unless else
+                    "needs a line 'Unless: <path>: <text>' below the ---, which tells what bases don't need it"))
             elif topics.index(patch.topic) < last:
                 wrong.append("%s/%s: topics are to come in the order %s" % (rel, patch.file, ", ".join(topics)))
             else:
@@ -447,7 +499,7 @@ class PatchSet:
         the size of the kernel matters. `git apply` knows no fuzz.
         """
         git = Git(gitdir)
-        patches = self.read()
+        patches = [patch for patch in self.read_for(git, base) if not patch.absent]
         touched, added = set(), {}
         for patch in patches:
             touched |= patch.paths()
@@ -487,7 +539,7 @@ class PatchSet:
                         text = p.stderr.decode(errors="replace").strip()
                         raise Problem("patch %d of %d does not apply: %s/%s\n    %s" % (
                             number, len(patches), self.conf["patches"], patch.file, text.replace("\n", "\n    ")),
-                            "./vpmu tree --help, \"When a patch does not apply\"", number, state)
+                            "./vpmu tree --help, \"When a patch does not apply\"", patch.file, state)
                 now = {}
                 for entry in here.out("ls-files", "-s", "-z", **env).split(b"\0")[:-1]:
                     meta, path = entry.split(b"\t", 1)
@@ -550,9 +602,12 @@ class PatchSet:
         ids = git.line("rev-list", "--reverse", "%s..%s" % (base, head)).split()
         if git.line("rev-list", "--merges", "%s..%s" % (base, head)):
             raise Problem("%s has merges on top of its base" % tree, "git rebase %s" % base)
-        old = {}
-        for patch in self.read():
-            old.setdefault(patch.subject, []).append(patch)
+        old, absent = {}, []
+        for number, patch in enumerate(self.read_for(git, base)):
+            if patch.absent:
+                absent.append((number, patch))
+            else:
+                old.setdefault(patch.subject, []).append(patch)
         topics = self.conf["topics"]
         if topic and topic not in (topics or []):
             raise Problem("no topic '%s'; topics are: %s" % (topic, ", ".join(topics or []) or "none"))
@@ -588,14 +643,34 @@ class PatchSet:
                 raise bad("a line of its message begins with '---' or 'diff -', or ends in a blank: "
                           "it would not survive being mailed")
 
+            changes = git.changes(parent, commit)
+            paths = [path for _, path, _, _ in changes]
+            same = old.get(patch.subject) or [None]
+            before = same.pop(0)
+            place = ""
+            if topics:
+                place = before.topic if before else topic or self.guess_topic(patch.subject, paths)
+                if place is None:
+                    raise bad("its subject tells no topic", "give --topic; topics are: " + ", ".join(topics))
+                if not before and not topic and topics.index(place) < last:
+                    say("warning: %s: looks like topic %s, but is filed under %s because it comes after commits of %s; "
+                        "move it (git rebase -i %s), or give --topic"
+                        % (where, place, topics[last], topics[last], base[:12]))
+                    place = topics[last]
+                if topics.index(place) < last:
+                    say("warning: %s: topic %s comes after %s; topics are to come in the order %s"
+                        % (where, place, topics[last], ", ".join(topics)))
+                last = max(last, topics.index(place))
+            patch.unless = before.unless if before else None
+
             edits = []
-            for status, path, mode, sha in git.changes(parent, commit):
+            for status, path, mode, sha in changes:
                 if path in added:
                     raise bad("changes %s, which the series adds in commit %s: a new file enters once, whole"
                               % (path, added[path][:12]),
                               "git commit --fixup=%s, then git rebase -i --autosquash %s"
                               % (added[path][:12], base[:12]))
-                if status == "A":
+                if status == "A" and place != "older":
                     if git.ls_tree(base, [path]):
                         raise bad("adds %s, which the base has and the series removes" % path)
                     if self.own(path):
@@ -620,26 +695,7 @@ class PatchSet:
                 if re.search(rb"^(Binary files|GIT binary patch)", patch.diff, re.M):
                     raise bad("edits a binary file: cannot be mailed as text")
 
-            paths = edits + patch.adds
-            same = old.get(patch.subject) or [None]
-            before = same.pop(0)
-            if topics:
-                place = before.topic if before else topic or self.guess_topic(patch.subject, paths)
-                if place is None:
-                    raise bad("its subject tells no topic", "give --topic; topics are: " + ", ".join(topics))
-                if not before and not topic and topics.index(place) < last:
-                    say("warning: %s: looks like topic %s, but is filed under %s because it comes after commits of %s; "
-                        "move it (git rebase -i %s), or give --topic"
-                        % (where, place, topics[last], topics[last], base[:12]))
-                    place = topics[last]
-                if topics.index(place) < last:
-                    say("warning: %s: topic %s comes after %s; topics are to come in the order %s"
-                        % (where, place, topics[last], ", ".join(topics)))
-                last = max(last, topics.index(place))
-            else:
-                place = ""
-            count = sum(1 for p in patches if p.topic == place) + 1
-            patch.file = os.path.join(place, "%04d-%s.patch" % (count, slug(patch.subject)))
+            patch.file = os.path.join(place, slug(patch.subject))
             # A patch that still says the same keeps its text: line numbers follow the base, reviews need not.
             # Equal in all but the text of its diff: stays as it is if that does the same to the parent.
             if (before and (before.author, before.ident(), before.body, sorted(before.adds)) ==
@@ -648,6 +704,14 @@ class PatchSet:
                 patch.raw, patch.new_diff, patch.diff = before.raw, patch.diff, before.diff
             patches.append(patch)
             parent = commit
+        for number, patch in absent:
+            patches.insert(number, patch)
+            patch.file = os.path.join(patch.topic, slug(patch.subject))
+        count = {}
+        for patch in patches:
+            place, name = os.path.split(patch.file)
+            count[place] = count.get(place, 0) + 1
+            patch.file = os.path.join(place, "%04d-%s.patch" % (count[place], name))
         return ids, patches, overlay
 
     def write(self, patches, overlay):
@@ -683,13 +747,14 @@ def _write(path, data, mode="100644"):
 
 
 def verify(staged, tree, base, ids):
-    """Do the patches written from these commits give these commits' content again? Returns indices that do not."""
+    """Do the patches written from these commits give these commits' content again? Returns those that don't."""
     git = Git(tree)
     with tempfile.TemporaryDirectory(prefix="vpmu-") as tmp:
         scratch = scratch_git(tmp, tree)
         built = staged.build(scratch, base)
         both = Git(scratch)
-        return [i for i, (a, b) in enumerate(zip(built, ids))
+        names = [patch.file for patch in staged.read_for(both, base) if not patch.absent]
+        return [name for name, a, b in zip(names, built, ids, strict=True)
                 if both.line("rev-parse", a + "^{tree}") != git.line("rev-parse", b + "^{tree}")]
 
 
@@ -741,9 +806,9 @@ def fit(staged, patches, overlay, store, tree):
                         say(text)
                     break
                 except Problem as e:
-                    if e.number is None:
+                    if e.file is None:
                         raise
-                    patch = patches[e.number - 1]
+                    patch = next(patch for patch in patches if patch.file == e.file)
                     at = re.search(r"patch failed: (.*):(\d+)$", str(e), re.M)
                     shorter = None
                     if at and at[1] in e.state:
@@ -904,7 +969,8 @@ def cmd_build(args):
     commits = pset.build(args.gitdir, args.base, args.ref)
     if args.state:
         remember(pset, args.state)
-    for commit, patch in zip(commits, pset.read()):
+    made = [patch for patch in pset.read_for(Git(args.gitdir), args.base) if not patch.absent]
+    for commit, patch in zip(commits, made, strict=True):
         print("%s %s" % (commit, patch.file))
 
 
@@ -941,17 +1007,17 @@ def cmd_import(args):
         try:
             bad = verify(staged, tree, base, ids)
         except Problem:
-            bad = range(len(patches))
+            bad = [patch.file for patch in patches]
         if bad:
             # A kept text can be wrong where equal lines stand in several places: take git's.
             for patch in patches:
-                if patch.raw:
+                if patch.raw and not patch.absent:
                     patch.raw, patch.diff = None, patch.new_diff
             shutil.rmtree(staged.root)
             staged.write(patches, overlay)
             bad = verify(staged, tree, base, ids)
         if bad:
-            raise Problem("%s does not survive the way through patches" % patches[bad[0]].file,
+            raise Problem("%s does not survive the way through patches" % bad[0],
                           "this is a fault of patchset.py: please report it with the tree")
         wrong = []
         if args.fit:
@@ -967,7 +1033,7 @@ def cmd_import(args):
         say("  removed " + name)
     for line in wrong:
         say("warning: " + line)
-    say("%d commits, %d new files; %s" % (len(patches), len(overlay), (
+    say("%d commits, %d new files; %s" % (len(ids), len(overlay), (
         "%d files written, %d removed" % (len(written), len(removed))) if written or removed else
         "the checkout has them already"))
 
@@ -995,11 +1061,12 @@ def cmd_roundtrip(args):
         # Into nothing: the patches' text is made anew from the commits, the topics are those that we have.
         empty = PatchSet(args.set, os.path.join(tmp, "empty"))
         for patch in patches:
-            if patch.raw:
+            if patch.raw and not patch.absent:
                 patch.raw, patch.diff = None, patch.new_diff
         empty.write(patches, overlay)
         again = empty.build(git, args.base)
-        for patch, old, new in zip(patches, ids, again):
+        made = [patch for patch in patches if not patch.absent]
+        for patch, old, new in zip(made, ids, again, strict=True):
             if old != new:
                 raise Problem("%s: its commit is another one after the way through new patches" % patch.file)
     print("%d patches, %d files" % (len(ids), len(before)))
@@ -1018,7 +1085,8 @@ def cmd_mails(args):
     # The edits as in our patches, whose context may be shorter.
     commits = git.line("rev-list", "--reverse", span).split()
     names = sorted(os.listdir(args.out))
-    for patch, commit, name in zip(PatchSet("linux", args.root).read(), commits, names, strict=True):
+    made = [patch for patch in PatchSet("linux", args.root).read_for(git, args.base) if not patch.absent]
+    for patch, commit, name in zip(made, commits, names, strict=True):
         with open(os.path.join(args.out, name), "rb") as f:
             text = f.read()
         new = git.out("diff-tree", "-p", "--full-index", "--no-renames", commit + "^", commit, "--",

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Compare what the pristine and the patched KVM tell user space.
 
-compare.py MACHINE VENDOR base=LOG patched=LOG: the LOGs have lines "abi: off|on FACT" (see run and abi.c).  What the patched
-kernel says with the parameter off, and what it says with the parameter on, is compared with what the pristine kernel says.
+compare.py MACHINE VENDOR base=LOG patched=LOG: the LOGs have lines "abi: off|on FACT" (see run and abi.c).  What the
+patched kernel says with the parameter off, and what it says with the parameter on, is compared with what the pristine
+kernel says.
 Each difference must stand in the list `differences`, and each line of the list about this machine must have happened.
 Prints KTAP; exit status 0 if nothing failed.
 
