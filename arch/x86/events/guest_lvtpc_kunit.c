@@ -164,7 +164,9 @@ static void unrelated_nmi_leaves_guest_alone(struct kunit *test)
 	if (!cap.passthrough || boot_cpu_data.x86_vendor != X86_VENDOR_INTEL)
 		kunit_skip(test, "no PMU with IA32_PERF_GLOBAL_CTRL that can be lent");
 
-	event = perf_event_create_kernel_counter(&attr, smp_processor_id(), NULL, NULL, NULL);
+	/* The test stays on this CPU, see guest_lvtpc_test_init(). */
+	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
+						 NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
 	claim_nmis(test);

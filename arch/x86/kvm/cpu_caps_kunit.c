@@ -171,11 +171,95 @@ static void copies(struct kunit *test)
 			all & ~__feature_bit(X86_FEATURE_PAT));
 }
 
+static void build_on(struct kvm_cap_source *src, u32 *caps)
+{
+	memset(caps, 0xff, NR_KVM_CPU_CAPS * sizeof(*caps));
+	kvm_build_cpu_caps(caps, src);
+}
+
+/*
+ * What the kinds don't decide: features that depend on how KVM runs its guests, and
+ * those of one vendor that the CPU of another makes possible.  Words are computed
+ * first, so none of this may get lost.
+ */
+static void exceptions_follow_the_table(struct kunit *test)
+{
+	struct cpuinfo_x86 *cpu = kunit_kzalloc(test, sizeof(*cpu), GFP_KERNEL);
+	struct kvm_cap_source src = {
+		.cpu = cpu, .raw_cpuid = raw_cpuid, .tdp = true, .tsc_aux = true,
+	};
+	u32 caps[NR_KVM_CPU_CAPS];
+
+	KUNIT_ASSERT_NOT_NULL(test, cpu);
+	raw_max_leaf = 0xff;
+
+	/* PKU takes TDP and the kernel's OSPKE, whatever the CPU has. */
+	raw_value = ~0u;
+	memset(cpu->x86_capability, 0xff, sizeof(cpu->x86_capability));
+	build_on(&src, caps);
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_PKU));
+	src.tdp = false;
+	build_on(&src, caps);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_PKU));
+	src.tdp = true;
+	cpu->x86_capability[CPUID_7_ECX] &= ~__feature_bit(X86_FEATURE_OSPKE);
+	build_on(&src, caps);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_PKU));
+
+	/* A CPU without anything, not even a bug ... */
+	raw_value = 0;
+	memset(cpu->x86_capability, 0, sizeof(cpu->x86_capability));
+	build_on(&src, caps);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_GBPAGES));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_SPEC_CTRL));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_IBPB));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_VIRT_SSBD));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_SSB_NO));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_NULL_SEL_CLR_BASE));
+
+	/* ... has large pages in KVM's own page tables, nevertheless. */
+	src.tdp = false;
+	build_on(&src, caps);
+	KUNIT_EXPECT_EQ(test, __cpu_cap_has(caps, X86_FEATURE_GBPAGES),
+			IS_ENABLED(CONFIG_X86_64));
+
+	set_cpu_cap(cpu, X86_BUG_SPEC_STORE_BYPASS);
+	set_cpu_cap(cpu, X86_BUG_NULL_SEG);
+	set_cpu_cap(cpu, X86_FEATURE_IBPB);
+	build_on(&src, caps);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_SSB_NO));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_NULL_SEL_CLR_BASE));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_IBPB));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_IBRS));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_SPEC_CTRL));
+
+	set_cpu_cap(cpu, X86_FEATURE_IBRS);
+	set_cpu_cap(cpu, X86_FEATURE_STIBP);
+	set_cpu_cap(cpu, X86_FEATURE_LS_CFG_SSBD);
+	build_on(&src, caps);
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_SPEC_CTRL));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_IBRS));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_INTEL_STIBP));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_STIBP));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_VIRT_SSBD));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_SPEC_CTRL_SSBD));
+
+	/* SPEC_CTRL is the better place for SSBD. */
+	set_cpu_cap(cpu, X86_FEATURE_AMD_SSBD);
+	build_on(&src, caps);
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_SPEC_CTRL_SSBD));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_VIRT_SSBD));
+	set_cpu_cap(cpu, X86_FEATURE_SPEC_CTRL_SSBD);
+	build_on(&src, caps);
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_AMD_SSBD));
+}
+
 static struct kunit_case cpu_caps_cases[] = {
 	KUNIT_CASE(each_kind_in_each_word),
 	KUNIT_CASE(synthesized_needs_the_kernel),
 	KUNIT_CASE(leaves_beyond_the_last),
 	KUNIT_CASE(copies),
+	KUNIT_CASE(exceptions_follow_the_table),
 	{}
 };
 

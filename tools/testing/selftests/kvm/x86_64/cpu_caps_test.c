@@ -2,6 +2,8 @@
 /*
  * The features that a vCPU effectively has: those of its CPUID that KVM supports.
  */
+#include <asm/kvm_para.h>
+
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
@@ -9,6 +11,12 @@
 #define APICBASE_ENABLE		BIT(11)
 #define OSVW_ID_LENGTH		0xc0010140
 #define EDX_APIC		BIT(9)
+#define MTRR_PHYS_BASE_0	0x200
+#define MTRR_WRITE_BACK		6
+#define OTHER_PV_BASE		0x40000100
+#define XCOMP_BV_COMPACTED	BIT_ULL(63)
+
+#define X86_FEATURE_OSVW	KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 9)
 
 static bool can_read_msr(struct kvm_vcpu *vcpu, uint32_t index)
 {
@@ -18,6 +26,18 @@ static bool can_read_msr(struct kvm_vcpu *vcpu, uint32_t index)
 	} buffer = { .header.nmsrs = 1, .entry.index = index };
 
 	return __vcpu_ioctl(vcpu, KVM_GET_MSRS, &buffer.header) == 1;
+}
+
+static bool has_entry(struct kvm_vcpu *vcpu, uint32_t function, uint32_t index)
+{
+	int i;
+
+	for (i = 0; i < vcpu->cpuid->nent; i++) {
+		if (vcpu->cpuid->entries[i].function == function &&
+		    vcpu->cpuid->entries[i].index == index)
+			return true;
+	}
+	return false;
 }
 
 static uint64_t sync_guest(struct kvm_vcpu *vcpu)
@@ -47,19 +67,149 @@ static void guest_loop(void)
 /* OSVW: userspace can put it into any CPUID, but the MSRs need KVM's support. */
 static void test_caps_need_kvm_and_cpuid(void)
 {
-	struct kvm_x86_cpu_feature osvw = KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 9);
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_loop);
 
-	vcpu_set_cpuid_feature(vcpu, osvw);
-	TEST_ASSERT(vcpu_cpuid_has(vcpu, osvw), "KVM changed OSVW in CPUID");
-	TEST_ASSERT_EQ(can_read_msr(vcpu, OSVW_ID_LENGTH), kvm_cpu_has(osvw));
+	vcpu_set_cpuid_feature(vcpu, X86_FEATURE_OSVW);
+	TEST_ASSERT(vcpu_cpuid_has(vcpu, X86_FEATURE_OSVW), "KVM changed OSVW in CPUID");
+	TEST_ASSERT_EQ(can_read_msr(vcpu, OSVW_ID_LENGTH), kvm_cpu_has(X86_FEATURE_OSVW));
 
-	vcpu_clear_cpuid_feature(vcpu, osvw);
+	vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_OSVW);
 	TEST_ASSERT_EQ(can_read_msr(vcpu, OSVW_ID_LENGTH), false);
 
+	kvm_vm_free(vm);
+}
+
+/* The CR4 bits that a vCPU can have, each alone: KVM refuses reserved ones. */
+static uint64_t possible_cr4(struct kvm_vcpu *vcpu)
+{
+	struct kvm_sregs sregs;
+	uint64_t before, cr4 = 0;
+	int i;
+
+	vcpu_sregs_get(vcpu, &sregs);
+	before = sregs.cr4;
+	for (i = 0; i < 64; i++) {
+		sregs.cr4 = BIT_ULL(i);
+		if (!_vcpu_sregs_set(vcpu, &sregs))
+			cr4 |= sregs.cr4;
+	}
+	sregs.cr4 = before;
+	vcpu_sregs_set(vcpu, &sregs);
+	return cr4;
+}
+
+/*
+ * A vCPU whose CPUID claims all that could govern a bit of CR4 can set no bit that
+ * KVM does not support, and one without these features none of them.
+ */
+static void test_cr4_needs_kvm_and_cpuid(void)
+{
+	const struct {
+		uint64_t bit;
+		struct kvm_x86_cpu_feature feature;
+	} governed[] = {
+		{ X86_CR4_UMIP,		X86_FEATURE_UMIP },
+		{ X86_CR4_LA57,		X86_FEATURE_LA57 },
+		{ X86_CR4_VMXE,		X86_FEATURE_VMX },
+		{ X86_CR4_SMXE,		X86_FEATURE_SMX },
+		{ X86_CR4_FSGSBASE,	X86_FEATURE_FSGSBASE },
+		{ X86_CR4_PCIDE,	X86_FEATURE_PCID },
+		{ X86_CR4_OSXSAVE,	X86_FEATURE_XSAVE },
+		{ X86_CR4_SMEP,		X86_FEATURE_SMEP },
+		{ X86_CR4_SMAP,		X86_FEATURE_SMAP },
+		{ X86_CR4_PKE,		X86_FEATURE_PKU },
+		{ X86_CR4_LAM_SUP,	X86_FEATURE_LAM },
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t cr4;
+	int i, has;
+
+	for (has = 0; has < 2; has++) {
+		vm = vm_create_barebones();
+		vcpu = __vm_vcpu_add(vm, 0);
+		vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+		for (i = 0; i < ARRAY_SIZE(governed); i++) {
+			if (has_entry(vcpu, governed[i].feature.function,
+				      governed[i].feature.index))
+				vcpu_set_or_clear_cpuid_feature(vcpu, governed[i].feature, has);
+		}
+
+		cr4 = possible_cr4(vcpu);
+		for (i = 0; i < ARRAY_SIZE(governed); i++) {
+			bool want = has && kvm_cpu_has(governed[i].feature);
+
+			TEST_ASSERT(!!(cr4 & governed[i].bit) == want,
+				    "CR4 bit 0x%lx: CPUID %d, supported %d, but possible %d",
+				    governed[i].bit, has, kvm_cpu_has(governed[i].feature),
+				    !want);
+		}
+
+		/* In VMX operation, L1 may set the same bits. */
+		if (has && kvm_cpu_has(X86_FEATURE_VMX))
+			TEST_ASSERT_EQ(vcpu_get_msr(vcpu, MSR_IA32_VMX_CR4_FIXED1), cr4);
+		kvm_vm_free(vm);
+	}
+
+	if (!kvm_cpu_has(X86_FEATURE_VMX))
+		return;
+
+	/* Nor the bits of a legacy feature, if the vCPU lacks it. */
+	vm = vm_create_barebones();
+	vcpu = __vm_vcpu_add(vm, 0);
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+	vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_DE);
+	cr4 = vcpu_get_msr(vcpu, MSR_IA32_VMX_CR4_FIXED1);
+	TEST_ASSERT(!(cr4 & X86_CR4_DE), "CR4_FIXED1 0x%lx has DE", cr4);
+	TEST_ASSERT_EQ(cr4, possible_cr4(vcpu));
+	kvm_vm_free(vm);
+}
+
+static bool can_have_phys_bits(struct kvm_vcpu *vcpu, int bits)
+{
+	return _vcpu_set_msr(vcpu, MTRR_PHYS_BASE_0,
+			     BIT_ULL(bits - 1) | MTRR_WRITE_BACK) == 1 &&
+	       _vcpu_set_msr(vcpu, MTRR_PHYS_BASE_0, BIT_ULL(bits) | MTRR_WRITE_BACK) == 0;
+}
+
+/* The size of physical addresses, before there is a CPUID and with each new one. */
+static void test_maxphyaddr(void)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	vm = vm_create_barebones();
+	vcpu = __vm_vcpu_add(vm, 0);
+	TEST_ASSERT(can_have_phys_bits(vcpu, 36), "No 36 bits without CPUID");
+
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_MAX_PHY_ADDR, 38);
+	TEST_ASSERT(can_have_phys_bits(vcpu, 38), "No 38 bits with a CPUID that says so");
+
+	/* Without the leaf, 36 again. */
+	vcpu_get_cpuid_entry(vcpu, 0x80000000)->eax = 0x80000007;
+	vcpu_set_cpuid(vcpu);
+	TEST_ASSERT(can_have_phys_bits(vcpu, 36), "No 36 bits with a CPUID that is silent");
+	kvm_vm_free(vm);
+}
+
+/* What the OS has enabled in CR4 isn't userspace's to claim, on any host. */
+static void test_os_bits(void)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	vm = vm_create_barebones();
+	vcpu = __vm_vcpu_add(vm, 0);
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+
+	vcpu_set_cpuid_feature(vcpu, X86_FEATURE_OSXSAVE);
+	TEST_ASSERT(!vcpu_cpuid_has(vcpu, X86_FEATURE_OSXSAVE), "OSXSAVE without CR4.OSXSAVE");
+	vcpu_set_cpuid_feature(vcpu, X86_FEATURE_OSPKE);
+	TEST_ASSERT(!vcpu_cpuid_has(vcpu, X86_FEATURE_OSPKE), "OSPKE without CR4.PKE");
 	kvm_vm_free(vm);
 }
 
@@ -210,6 +360,186 @@ static void test_set_cpuid(void)
 	kvm_vm_free(vm);
 }
 
+/* A vCPU keeps what KVM_SET_CPUID2 took away if userspace asks for it again, as for hotplug. */
+static void test_set_cpuid_with_pv_unhalt(void)
+{
+	struct kvm_cpuid2 *cpuid;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!(kvm_check_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		return;
+
+	vm = vm_create(1);
+	vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT);
+	vcpu = vm_vcpu_add(vm, 0, guest_loop);
+	cpuid = copy_cpuid(vcpu->cpuid, vcpu->cpuid->nent);
+	entry_of(cpuid, KVM_CPUID_FEATURES)->eax |= BIT(KVM_FEATURE_PV_UNHALT);
+
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(!vcpu_cpuid_has(vcpu, X86_FEATURE_KVM_PV_UNHALT),
+		    "PV_UNHALT of a vCPU whose HLT doesn't exit");
+	sync_guest(vcpu);
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(!vcpu_cpuid_has(vcpu, X86_FEATURE_KVM_PV_UNHALT),
+		    "PV_UNHALT of a vCPU whose HLT doesn't exit, after KVM_RUN");
+
+	free(cpuid);
+	kvm_vm_free(vm);
+}
+
+static void remove_entry(struct kvm_cpuid2 *cpuid, uint32_t function)
+{
+	struct kvm_cpuid_entry2 *entry = entry_of(cpuid, function);
+
+	*entry = cpuid->entries[--cpuid->nent];
+}
+
+/* Writes: userspace may read MSRs that KVM could have as 0, even if they aren't there. */
+static bool has_pv_clock(struct kvm_vcpu *vcpu)
+{
+	return _vcpu_set_msr(vcpu, MSR_KVM_WALL_CLOCK_NEW, 0x1000) == 1;
+}
+
+/*
+ * KVM's PV features are those of the leaf behind KVM's signature, as the CPUID is now:
+ * the leaf may be missing, somewhere else, or somebody else's.
+ */
+static void test_pv_features(void)
+{
+	struct kvm_cpuid2 *with, *cpuid;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	vm = vm_create_barebones();
+	vcpu = __vm_vcpu_add(vm, 0);
+	TEST_ASSERT(has_pv_clock(vcpu),
+		    "PV features that CPUID lacks, not enforced");
+	vcpu_enable_cap(vcpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1);
+	TEST_ASSERT(!has_pv_clock(vcpu), "PV features without CPUID");
+
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+	with = copy_cpuid(vcpu->cpuid, vcpu->cpuid->nent);
+	TEST_ASSERT(has_pv_clock(vcpu), "No PV features");
+
+	cpuid = copy_cpuid(with, with->nent);
+	remove_entry(cpuid, KVM_CPUID_FEATURES);
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(!has_pv_clock(vcpu),
+		    "PV features of a leaf that is gone");
+	free(cpuid);
+
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, with);
+	TEST_ASSERT(has_pv_clock(vcpu), "No PV features, again");
+
+	cpuid = copy_cpuid(with, with->nent);
+	entry_of(cpuid, KVM_CPUID_SIGNATURE)->ebx ^= 1;
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(!has_pv_clock(vcpu),
+		    "PV features behind another hypervisor's signature");
+
+	entry_of(cpuid, KVM_CPUID_SIGNATURE)->ebx ^= 1;
+	entry_of(cpuid, KVM_CPUID_FEATURES)->function = OTHER_PV_BASE | 1;
+	entry_of(cpuid, KVM_CPUID_SIGNATURE)->function = OTHER_PV_BASE;
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(has_pv_clock(vcpu), "No PV features elsewhere");
+	free(cpuid);
+
+	vcpu_enable_cap(vcpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 0);
+	cpuid = copy_cpuid(with, with->nent);
+	remove_entry(cpuid, KVM_CPUID_FEATURES);
+	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	TEST_ASSERT(has_pv_clock(vcpu), "PV features are enforced");
+	/* What is enforced is the CPUID of now, not one of before. */
+	vcpu_enable_cap(vcpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1);
+	TEST_ASSERT(!has_pv_clock(vcpu), "PV features aren't enforced");
+
+	free(cpuid);
+	free(with);
+	kvm_vm_free(vm);
+}
+
+/* What KVM_GET_EMULATED_CPUID returns, wholly: no garbage, and nothing for KVM's own use. */
+static void test_emulated(void)
+{
+	struct kvm_cpuid2 *emulated = allocate_kvm_cpuid2(16);
+	const bool rdpid = kvm_cpu_has(X86_FEATURE_RDTSCP);
+	int i;
+
+	/* KVM wants the padding to be zero. */
+	memset(emulated->entries, 0, 16 * sizeof(*emulated->entries));
+	kvm_ioctl(open_kvm_dev_path_or_exit(), KVM_GET_EMULATED_CPUID, emulated);
+
+	TEST_ASSERT_EQ(emulated->nent, 3);
+	for (i = 0; i < emulated->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &emulated->entries[i];
+		uint32_t eax = 0, ecx = 0, flags = 0;
+
+		switch (e->function) {
+		case 0:
+			eax = 7;
+			break;
+		case 1:
+			ecx = BIT(X86_FEATURE_MOVBE.bit);
+			break;
+		case 7:
+			ecx = rdpid ? BIT(X86_FEATURE_RDPID.bit) : 0;
+			flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+			break;
+		default:
+			TEST_FAIL("Leaf 0x%x is emulated", e->function);
+		}
+		TEST_ASSERT(e->eax == eax && !e->ebx && e->ecx == ecx && !e->edx && !e->index &&
+			    e->flags == flags,
+			    "Leaf 0x%x is emulated with 0x%x 0x%x 0x%x 0x%x, index %u, flags 0x%x",
+			    e->function, e->eax, e->ebx, e->ecx, e->edx, e->index, e->flags);
+	}
+	free(emulated);
+}
+
+static void guest_rdpid(void)
+{
+	GUEST_SYNC(kvm_asm_safe("rdpid %%rax"));
+}
+
+/* An instruction that KVM emulates works for a guest that has it in CPUID, only. */
+static void test_emulated_rdpid(bool in_cpuid)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	/* A CPU that has it doesn't ask KVM. */
+	if (this_cpu_has(X86_FEATURE_RDPID) || !kvm_cpu_has(X86_FEATURE_RDTSCP))
+		return;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_rdpid);
+	vcpu_set_or_clear_cpuid_feature(vcpu, X86_FEATURE_RDPID, in_cpuid);
+	TEST_ASSERT_EQ(sync_guest(vcpu), in_cpuid ? 0 : UD_VECTOR);
+	kvm_vm_free(vm);
+}
+
+/*
+ * With TDP the CPU walks the guest's page tables, and takes pages of 1 GiB if it has
+ * them, whatever CPUID says; KVM's own walks must not differ.  Without, CPUID decides.
+ */
+static void test_gbpages(bool in_cpuid)
+{
+	const bool tdp = host_cpu_is_intel ? get_kvm_intel_param_bool("ept") :
+					     get_kvm_amd_param_bool("npt");
+	const bool want = tdp ? this_cpu_has(X86_FEATURE_GBPAGES) : in_cpuid;
+	struct kvm_translation tr = { .linear_address = 64ull << 30 };
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_loop);
+	vcpu_set_or_clear_cpuid_feature(vcpu, X86_FEATURE_GBPAGES, in_cpuid);
+	__virt_pg_map(vm, tr.linear_address, 0, PG_LEVEL_1G);
+	vcpu_ioctl(vcpu, KVM_TRANSLATE, &tr);
+	TEST_ASSERT(tr.valid == want, "A page of 1 GiB: CPUID %d, TDP %d, expected %d, got %d",
+		    in_cpuid, tdp, want, tr.valid);
+	kvm_vm_free(vm);
+}
+
 static void guest_monitor(void)
 {
 	for (;;)
@@ -244,16 +574,9 @@ static void test_mwait(uint64_t disabled_quirks, bool in_cpuid, bool in_msr)
 
 static void test_mwait_all(void)
 {
-	struct kvm_cpuid2 *emulated = allocate_kvm_cpuid2(16);
 	int i;
 
 	TEST_ASSERT(!kvm_cpu_has(X86_FEATURE_MWAIT), "MWAIT is supported");
-
-	/* KVM wants the padding to be zero. */
-	memset(emulated->entries, 0, 16 * sizeof(*emulated->entries));
-	kvm_ioctl(open_kvm_dev_path_or_exit(), KVM_GET_EMULATED_CPUID, emulated);
-	TEST_ASSERT(!kvm_cpuid_has(emulated, X86_FEATURE_MWAIT), "MWAIT is emulated");
-	free(emulated);
 
 	if (!this_cpu_has(X86_FEATURE_MWAIT)) {
 		pr_info("No MWAIT, so no guests that use it\n");
@@ -269,7 +592,7 @@ static void guest_read_xss(void)
 {
 	uint64_t ignored;
 
-	GUEST_SYNC(rdmsr_safe(0xda0, &ignored));
+	GUEST_SYNC(rdmsr_safe(MSR_IA32_XSS, &ignored));
 }
 
 /*
@@ -278,7 +601,6 @@ static void guest_read_xss(void)
  */
 static void test_xss(bool in_cpuid)
 {
-	struct kvm_x86_cpu_feature xsaves = KVM_X86_CPU_FEATURE(0xd, 1, EAX, 3);
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
@@ -286,8 +608,68 @@ static void test_xss(bool in_cpuid)
 		return;
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_read_xss);
-	vcpu_set_or_clear_cpuid_feature(vcpu, xsaves, in_cpuid);
+	vcpu_set_or_clear_cpuid_feature(vcpu, X86_FEATURE_XSAVES, in_cpuid);
 	TEST_ASSERT_EQ(sync_guest(vcpu), in_cpuid ? 0 : GP_VECTOR);
+	kvm_vm_free(vm);
+}
+
+static uint8_t xsave_area[4096] __aligned(64);
+
+static void guest_xsaves(void)
+{
+	uint64_t *xcomp_bv = (uint64_t *)&xsave_area[520];
+	uint64_t vector;
+
+	set_cr4(get_cr4() | X86_CR4_OSXSAVE);
+	vector = kvm_asm_safe("xsaves64 (%[area])", [area]"r"(xsave_area), "a"(-1), "d"(-1));
+
+	/* XSS is the guest's, i.e. 0, and not the host's. */
+	if (!vector)
+		GUEST_ASSERT_EQ(*xcomp_bv, XCOMP_BV_COMPACTED | xgetbv(0));
+	GUEST_SYNC(vector);
+}
+
+/*
+ * VMX can disable XSAVES, so that its guests have it if CPUID says so.  SVM can't.  The
+ * supervisor state that the host has enabled in XSS must not be seen in any case.
+ */
+static void test_xsaves(bool in_cpuid)
+{
+	const bool works = in_cpuid || !host_cpu_is_intel;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!kvm_cpu_has(X86_FEATURE_XSAVES))
+		return;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_xsaves);
+	vcpu_set_or_clear_cpuid_feature(vcpu, X86_FEATURE_XSAVES, in_cpuid);
+	TEST_ASSERT_EQ(sync_guest(vcpu), works ? 0 : UD_VECTOR);
+	kvm_vm_free(vm);
+}
+
+static void guest_read_xfd(void)
+{
+	uint64_t ignored;
+
+	GUEST_SYNC(rdmsr_safe(MSR_IA32_XFD, &ignored));
+}
+
+/* Like OSVW, for what the guest does: XFD takes KVM and CPUID. */
+static void test_xfd(bool in_cpuid)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!kvm_cpu_has(X86_FEATURE_XSAVE))
+		return;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_read_xfd);
+	if (has_entry(vcpu, 0xd, 1)) {
+		vcpu_set_or_clear_cpuid_feature(vcpu, X86_FEATURE_XFD, in_cpuid);
+		TEST_ASSERT_EQ(sync_guest(vcpu),
+			       in_cpuid && kvm_cpu_has(X86_FEATURE_XFD) ? 0 : GP_VECTOR);
+	}
 	kvm_vm_free(vm);
 }
 
@@ -320,7 +702,7 @@ static void test_disable_exits(void)
 
 static void test_supported(void)
 {
-	TEST_ASSERT(kvm_cpu_has(KVM_X86_CPU_FEATURE(0x1, 0, ECX, 24)),
+	TEST_ASSERT(kvm_cpu_has(X86_FEATURE_TSC_DEADLINE_TIMER),
 		    "TSC_DEADLINE_TIMER isn't supported");
 	TEST_ASSERT(kvm_cpu_has(X86_FEATURE_HYPERVISOR), "HYPERVISOR isn't supported");
 	TEST_ASSERT(!kvm_cpu_has(X86_FEATURE_OSXSAVE) && !kvm_cpu_has(X86_FEATURE_OSPKE),
@@ -332,13 +714,27 @@ int main(void)
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_DISABLE_QUIRKS2));
 
 	test_supported();
+	test_emulated();
+	test_emulated_rdpid(true);
+	test_emulated_rdpid(false);
 	test_caps_need_kvm_and_cpuid();
+	test_cr4_needs_kvm_and_cpuid();
+	test_maxphyaddr();
+	test_os_bits();
 	test_apic(true);
 	test_apic(false);
 	test_set_cpuid();
+	test_set_cpuid_with_pv_unhalt();
+	test_pv_features();
 	test_mwait_all();
+	test_gbpages(true);
+	test_gbpages(false);
 	test_xss(true);
 	test_xss(false);
+	test_xsaves(true);
+	test_xsaves(false);
+	test_xfd(true);
+	test_xfd(false);
 	test_disable_exits();
 
 	return 0;

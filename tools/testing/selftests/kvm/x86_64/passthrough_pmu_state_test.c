@@ -588,6 +588,48 @@ TEST(narrower_counters_wrap)
 	kvm_vm_free(vm);
 }
 
+/*
+ * A VM-entry that the processor refuses takes the PMU like any other, and must give it
+ * back like any other: the guest's counters to memory, and the PMU to the host's event.
+ */
+TEST(failed_entry)
+{
+	struct kvm_sregs sregs, invalid;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create_passthrough_guest(&vcpu);
+	int event = host_event_open(PERF_COUNT_HW_INSTRUCTIONS, true, 0, -1);
+	uint64_t loads, before, after;
+
+	TEST_ASSERT(event >= 0, "Wanted an event of the host, got %d", event);
+	set_all(vcpu);
+	vcpu_set_msr(vcpu, global_ctrl_msr(), 0);
+	guest_do(vcpu, GUEST_LOOP, 0, 0, 1);
+
+	/* Code can't be of 64 and of 32 bits at the same time. */
+	vcpu_sregs_get(vcpu, &sregs);
+	invalid = sregs;
+	invalid.cs.db = 1;
+	vcpu_sregs_set(vcpu, &invalid);
+	guest_prepare(vcpu, GUEST_LOOP, 0, 0, 1);
+	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+	vcpu_run(vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_FAIL_ENTRY);
+	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_loads"),
+		       loads + host_has_passthrough_pmu());
+
+	before = host_event_read(event);
+	after = host_event_read(event);
+	TEST_ASSERT(after > before, "Wanted the host's event to go on, it stays at %lu", after);
+
+	vcpu_sregs_set(vcpu, &sregs);
+	vcpu_run(vcpu);
+	guest_finish(vcpu);
+	vcpu_set_msr(vcpu, global_ctrl_msr(), find_value(global_ctrl_msr()));
+	assert_all(vcpu, "after a VM-entry that failed");
+	close(event);
+	kvm_vm_free(vm);
+}
+
 /* SDM, "IA32_PERF_GLOBAL_CTRL": power-up and reset enable all general counters. */
 TEST(global_ctrl_after_reset)
 {

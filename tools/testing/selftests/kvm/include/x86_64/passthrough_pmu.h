@@ -25,6 +25,10 @@
 #define MSR_CORE_PERF_GLOBAL_STATUS_SET		0x391
 #endif
 
+#ifndef MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET
+#define MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET	0xc0000303
+#endif
+
 /* The same event on Intel's and on AMD's CPUs. */
 #define EVENT_INSTRUCTIONS			RAW_EVENT(0xc0, 0x00)
 
@@ -99,6 +103,12 @@ static inline uint32_t status_clear_msr(void)
 {
 	return host_cpu_is_intel ? MSR_CORE_PERF_GLOBAL_OVF_CTRL :
 				   MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR;
+}
+
+static inline uint32_t status_set_msr(void)
+{
+	return host_cpu_is_intel ? MSR_CORE_PERF_GLOBAL_STATUS_SET :
+				   MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET;
 }
 
 /**
