@@ -13,20 +13,11 @@
 #include <asm/nmi.h>
 
 #include "seqs.h"
-#include "amd.h"
+#include "amd_host.h"
 
 static bool fresh;
 module_param(fresh, bool, 0444);
 MODULE_PARM_DESC(fresh, "nothing has written GlobalCtl since reset: check its reset value");
-
-static const struct rig_amd_machine *m;
-
-/* What the host had in the registers that the tests change. */
-static struct {
-	u64 sel[RIG_AMD_COUNTERS], ctl;
-	u32 lvtpc;
-	bool valid;
-} host;
 
 /**
  * struct setup - the counters for one run
@@ -50,20 +41,6 @@ struct counts {
 static void set_lvtpc(u32 val)
 {
 	rig_apic_write(APIC_LVTPC, val);
-}
-
-static void pmu_quiesce(void)
-{
-	int i;
-
-	for (i = 0; i < RIG_AMD_COUNTERS; i++) {
-		wr(RIG_AMD_SEL(i), 0);
-		wr(RIG_AMD_CTR(i), 0);
-	}
-	if (m->v2) {
-		wr(RIG_AMD_CTL, RIG_AMD_ALL);
-		wr(RIG_AMD_STATUS_CLR, RIG_AMD_ALL);
-	}
 }
 
 /*
@@ -705,70 +682,31 @@ static void pmi_reaches_kernel(struct kunit *test)
 
 /* ---- for checks of the emulator's own statistics ---- */
 
-static int rdmsr_set(const char *val, const struct kernel_param *kp)
+static int read_counter(unsigned int n)
 {
-	unsigned int n, i;
-	int err = kstrtouint(val, 10, &n);
 	u32 lo, hi;
 
-	if (err)
-		return err;
 	if (IS_ERR_OR_NULL(m))
 		return -ENODEV;
-	for (i = 0; i < n; i++)
+	while (n--)
 		rdmsr(RIG_AMD_CTR(5), lo, hi);
 	return 0;
 }
-
-static const struct kernel_param_ops rdmsr_ops = { .set = rdmsr_set };
-module_param_cb(rdmsr, &rdmsr_ops, NULL, 0200);
-MODULE_PARM_DESC(rdmsr, "write n: read counter 5 n times");
+RIG_TIMES_PARAM(rdmsr, read_counter, "read counter 5 n times");
 
 /* ---- the suite ---- */
 
 static int rig_amd_init(struct kunit *test)
 {
-	int i;
+	int err = host_keep(test);
 
-	host.valid = false;
-	m = rig_find_amd(machine);
-	if (IS_ERR(m)) {
-		kunit_err(test, "this processor is not '%s', or shows no PMU\n", machine);
-		return PTR_ERR(m);
-	}
-	if (!m)
-		kunit_skip(test, "no AMD PMU that the tests know");
-	KUNIT_ASSERT_EQ_MSG(test, pin(), 0, "CPU %u is not there", cpu);
-
-	for (i = 0; i < RIG_AMD_COUNTERS; i++) {
-		host.sel[i] = rd(RIG_AMD_SEL(i));
-		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN,
-				       "counter %d is in use; nmi_watchdog=0?", i);
-	}
-	host.ctl = m->v2 ? rd(RIG_AMD_CTL) : 0;
-	host.lvtpc = rig_apic_read(APIC_LVTPC);
-	host.valid = true;
-
+	if (err)
+		return err;
 	set_lvtpc(host.lvtpc | APIC_LVT_MASKED);
 	pmu_quiesce();
 	rig_sled_index = 0;
 	fill_idt();
 	return 0;
-}
-
-static void rig_amd_exit(struct kunit *test)
-{
-	int i;
-
-	if (!host.valid || pin())
-		return;
-	pmu_quiesce();
-	for (i = 0; i < RIG_AMD_COUNTERS; i++)
-		wr(RIG_AMD_SEL(i), host.sel[i]);
-	if (m->v2)
-		wr(RIG_AMD_CTL, host.ctl);
-	set_lvtpc(host.lvtpc);
-	host.valid = false;
 }
 
 static struct kunit_case rig_amd_cases[] = {
@@ -805,7 +743,7 @@ static struct kunit_case rig_amd_cases[] = {
 static struct kunit_suite rig_amd_suite = {
 	.name = "rig_amd",
 	.init = rig_amd_init,
-	.exit = rig_amd_exit,
+	.exit = host_put_back,
 	.test_cases = rig_amd_cases,
 };
 

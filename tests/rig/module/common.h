@@ -6,6 +6,7 @@
 #ifndef RIG_COMMON_H
 #define RIG_COMMON_H
 
+#include <linux/err.h>
 #include <linux/module.h>
 
 #include "rig.h"
@@ -44,6 +45,43 @@ static int pin(void)
 {
 	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
 }
+
+/**
+ * rig_is_there() - the beginning of a test: is the machine there, and the CPU?
+ * @test: the test; skipped if there is no PMU that the tests know
+ * @found: what rig_find_machine() or rig_find_amd() said
+ * @vendor: whose PMU
+ *
+ * Return: 0, with the thread on the CPU; -ENODEV if the machine is another one
+ * than was promised.
+ */
+static inline int rig_is_there(struct kunit *test, const void *found, const char *vendor)
+{
+	if (IS_ERR(found)) {
+		kunit_err(test, "this processor is not '%s', or shows no PMU\n", machine);
+		return PTR_ERR(found);
+	}
+	if (!found)
+		kunit_skip(test, "no %s PMU that the tests know", vendor);
+	KUNIT_ASSERT_EQ_MSG(test, pin(), 0, "CPU %u is not there", cpu);
+	return 0;
+}
+
+/*
+ * For checks of the emulator's own statistics: a parameter of the module that takes a
+ * number when it is written, and calls _do with it.
+ */
+#define RIG_TIMES_PARAM(_name, _do, _text)						\
+	static int _name##_set(const char *val, const struct kernel_param *kp)		\
+	{										\
+		unsigned int n;								\
+		int err = kstrtouint(val, 10, &n);					\
+											\
+		return err ?: _do(n);							\
+	}										\
+	static const struct kernel_param_ops _name##_ops = { .set = _name##_set };	\
+	module_param_cb(_name, &_name##_ops, NULL, 0200);				\
+	MODULE_PARM_DESC(_name, "write n: " _text)
 
 static inline bool vector_pending(int vector)
 {

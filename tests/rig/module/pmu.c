@@ -14,25 +14,11 @@
 #include <asm/nmi.h>
 
 #include "seqs.h"
+#include "intel_host.h"
 
 static bool fresh;
 module_param(fresh, bool, 0444);
 MODULE_PARM_DESC(fresh, "nothing has written GLOBAL_CTRL since reset: check its reset value");
-
-/* For checks of the emulator's own statistics. */
-static int rdmsr_set(const char *val, const struct kernel_param *kp);
-static const struct kernel_param_ops rdmsr_ops = { .set = rdmsr_set };
-module_param_cb(rdmsr, &rdmsr_ops, NULL, 0200);
-MODULE_PARM_DESC(rdmsr, "write n: read GLOBAL_STATUS n times");
-
-static const struct rig_machine *m;
-
-/* What the host had in the registers that the tests change. */
-static struct {
-	u64 sel[RIG_GP_MAX], fixed_ctrl, global_ctrl, debugctl;
-	u32 lvtpc;
-	bool valid;
-} host;
 
 /**
  * struct setup - the PMU for one run
@@ -59,30 +45,6 @@ struct counts {
 	u64 pmi_rip;
 	u32 lvtpc;
 };
-
-/* Bits that OVF_CTRL clears and every machine of the table has. */
-static u64 status_bits(void)
-{
-	return rig_gp_mask(m) | rig_fixed_mask(m) | RIG_STATUS_LBR_FRZ | RIG_STATUS_CTR_FRZ |
-	       RIG_STATUS_OVF_BUF | (m->metrics ? RIG_STATUS_METRICS : 0);
-}
-
-static void pmu_quiesce(void)
-{
-	int i;
-
-	wr(MSR_CORE_PERF_GLOBAL_CTRL, 0);
-	for (i = 0; i < m->gp; i++) {
-		wr(MSR_ARCH_PERFMON_EVENTSEL0 + i, 0);
-		wr(MSR_IA32_PMC0 + i, 0);
-	}
-	wr(MSR_CORE_PERF_FIXED_CTR_CTRL, 0);
-	for (i = 0; i < m->fixed; i++)
-		wr(MSR_CORE_PERF_FIXED_CTR0 + i, 0);
-	if (m->metrics)
-		wr(MSR_PERF_METRICS, 0);
-	wr(MSR_CORE_PERF_GLOBAL_OVF_CTRL, status_bits() | RIG_STATUS_COND_CHGD);
-}
 
 static void measure(const struct setup *s, rig_seq_t seq, u64 arg, struct counts *c)
 {
@@ -1092,71 +1054,32 @@ static void pmi_reaches_kernel(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, status & 1, 0, "the handler cleared it");
 }
 
-static int rdmsr_set(const char *val, const struct kernel_param *kp)
+static int read_status(unsigned int n)
 {
-	unsigned int n, i;
-	int err = kstrtouint(val, 10, &n);
 	u32 lo, hi;
 
-	if (err)
-		return err;
 	if (IS_ERR_OR_NULL(m))
 		return -ENODEV;
-	for (i = 0; i < n; i++)
+	while (n--)
 		rdmsr(MSR_CORE_PERF_GLOBAL_STATUS, lo, hi);
 	return 0;
 }
+RIG_TIMES_PARAM(rdmsr, read_status, "read GLOBAL_STATUS n times");
 
 /* ---- the suite ---- */
 
 static int rig_pmu_init(struct kunit *test)
 {
-	int i;
+	int err = host_keep(test);
 
-	host.valid = false;
-	m = rig_find_machine(machine);
-	if (IS_ERR(m)) {
-		kunit_err(test, "this processor is not '%s', or shows no PMU\n", machine);
-		return PTR_ERR(m);
-	}
-	if (!m)
-		kunit_skip(test, "no Intel PMU that the tests know");
-	KUNIT_ASSERT_EQ_MSG(test, pin(), 0, "CPU %u is not there", cpu);
-
-	host.global_ctrl = rd(MSR_CORE_PERF_GLOBAL_CTRL);
-	host.fixed_ctrl = rd(MSR_CORE_PERF_FIXED_CTR_CTRL);
-	for (i = 0; i < m->gp; i++) {
-		host.sel[i] = rd(MSR_ARCH_PERFMON_EVENTSEL0 + i);
-		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN,
-				       "counter %d is in use; nmi_watchdog=0?", i);
-	}
-	KUNIT_ASSERT_EQ_MSG(test, host.fixed_ctrl, 0, "fixed counters are in use; nmi_watchdog=0?");
-	host.debugctl = rd(MSR_IA32_DEBUGCTLMSR);
-	host.lvtpc = rig_apic_read(APIC_LVTPC);
-	host.valid = true;
-
+	if (err)
+		return err;
 	set_lvtpc(host.lvtpc | APIC_LVT_MASKED);
 	pmu_quiesce();
 
 	rig_sled_index = 0x40000000;
 	fill_idt();
 	return 0;
-}
-
-static void rig_pmu_exit(struct kunit *test)
-{
-	int i;
-
-	if (!host.valid || pin())
-		return;
-	pmu_quiesce();
-	for (i = 0; i < m->gp; i++)
-		wr(MSR_ARCH_PERFMON_EVENTSEL0 + i, host.sel[i]);
-	wr(MSR_CORE_PERF_FIXED_CTR_CTRL, host.fixed_ctrl);
-	wr(MSR_IA32_DEBUGCTLMSR, host.debugctl);
-	wr(MSR_CORE_PERF_GLOBAL_CTRL, host.global_ctrl);
-	set_lvtpc(host.lvtpc);
-	host.valid = false;
 }
 
 static struct kunit_case rig_pmu_cases[] = {
@@ -1201,7 +1124,7 @@ static struct kunit_case rig_pmu_cases[] = {
 static struct kunit_suite rig_pmu_suite = {
 	.name = "rig_pmu",
 	.init = rig_pmu_init,
-	.exit = rig_pmu_exit,
+	.exit = host_put_back,
 	.test_cases = rig_pmu_cases,
 };
 

@@ -19,21 +19,13 @@
 
 #include "common.h"
 #include "svm_asm.h"
-#include "amd.h"
-
-/* For checks of the emulator's own statistics. */
-static int enter_set(const char *val, const struct kernel_param *kp);
-static const struct kernel_param_ops enter_ops = { .set = enter_set };
-module_param_cb(enter, &enter_ops, NULL, 0200);
-MODULE_PARM_DESC(enter, "write n: enter a guest n times that executes ten instructions and CPUID");
+#include "amd_host.h"
 
 #define INSN		(RIG_SEL(RIG_AMD_INSN))
 #define BRANCH		(RIG_SEL(RIG_AMD_BRANCH))
 #define VMRUN_COUNTS	1	/* by the guest that it enters */
 
-static const struct rig_amd_machine *m;
-static struct rig_idt host_idt __aligned(PAGE_SIZE), guest_idt __aligned(PAGE_SIZE);
-static u8 guest_stack[4096] __aligned(16), guest_buffer[4096];
+static u8 guest_buffer[4096];
 
 /* What the processor is given by physical address. */
 static struct {
@@ -43,12 +35,6 @@ static struct {
 
 #define IOPM_ORDER	2
 #define MSRPM_ORDER	1
-
-static struct {
-	u64 sel[RIG_AMD_COUNTERS], ctl;
-	u32 lvtpc;
-	bool valid;
-} host;
 
 /*
  * struct guest - one VMRUN
@@ -86,22 +72,6 @@ struct outcome {
 	u32 host_dbs;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
 };
-
-static u32 lvtpc;
-
-static void pmu_quiesce(void)
-{
-	int i;
-
-	for (i = 0; i < RIG_AMD_COUNTERS; i++) {
-		wr(RIG_AMD_SEL(i), 0);
-		wr(RIG_AMD_CTR(i), 0);
-	}
-	if (m->v2) {
-		wr(RIG_AMD_CTL, RIG_AMD_ALL);
-		wr(RIG_AMD_STATUS_CLR, RIG_AMD_ALL);
-	}
-}
 
 static void write_segment(struct vmcb_seg *seg, u16 selector, u16 attrib)
 {
@@ -707,26 +677,12 @@ static int rig_svm_suite_init(struct kunit_suite *suite)
 	return page.vmcb && page.hsave && page.iopm && page.msrpm ? 0 : -ENOMEM;
 }
 
-static void fill_idts(void)
-{
-	rig_idt_copy(&host_idt);
-	rig_idt_set(&host_idt, X86_TRAP_NMI, rig_host_irq);
-	rig_idt_set(&host_idt, VECTOR_FIXED, rig_host_irq);
-	rig_idt_set(&host_idt, X86_TRAP_DB, rig_host_db);
-	rig_idt_copy(&guest_idt);
-	rig_idt_set(&guest_idt, X86_TRAP_NMI, rig_guest_irq);
-	rig_idt_set(&guest_idt, VECTOR_FIXED, rig_guest_irq);
-}
-
-static int enter_set(const char *val, const struct kernel_param *kp)
+static int enter_times(unsigned int n)
 {
 	const struct guest g = { .code = rig_guest_cpuid, .intercepts = WORD3(INTERCEPT_CPUID) };
 	struct outcome o;
-	unsigned int n;
-	int err = kstrtouint(val, 10, &n);
+	int err;
 
-	if (err)
-		return err;
 	m = rig_find_amd(machine);
 	if (IS_ERR_OR_NULL(m))
 		return -ENODEV;
@@ -741,51 +697,23 @@ static int enter_set(const char *val, const struct kernel_param *kp)
 	rig_svm_suite_exit(NULL);
 	return err;
 }
+RIG_TIMES_PARAM(enter, enter_times, "enter a guest n times that executes ten instructions and CPUID");
 
 static int rig_svm_init(struct kunit *test)
 {
-	int i;
+	int err = host_keep(test);
 
-	host.valid = false;
-	m = rig_find_amd(machine);
-	if (IS_ERR(m)) {
-		kunit_err(test, "this processor is not '%s', or shows no PMU\n", machine);
-		return PTR_ERR(m);
-	}
-	if (!m)
-		kunit_skip(test, "no AMD PMU that the tests know");
-	KUNIT_ASSERT_EQ_MSG(test, pin(), 0, "CPU %u is not there", cpu);
+	if (err)
+		return err;
 	KUNIT_ASSERT_TRUE_MSG(test, cpuid_ecx(0x80000001) & BIT(2), "no SVM");
 	KUNIT_ASSERT_EQ_MSG(test, rd(MSR_EFER) & EFER_SVME, 0, "unload kvm_amd first");
 
-	for (i = 0; i < RIG_AMD_COUNTERS; i++) {
-		host.sel[i] = rd(RIG_AMD_SEL(i));
-		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN,
-				       "counter %d is in use; nmi_watchdog=0?", i);
-	}
-	host.ctl = m->v2 ? rd(RIG_AMD_CTL) : 0;
-	host.lvtpc = rig_apic_read(APIC_LVTPC);
-	host.valid = true;
 	rig_apic_write(APIC_LVTPC, APIC_DM_NMI | APIC_LVT_MASKED);
 	pmu_quiesce();
 	intercept(0, false, false);
 	fill_idts();
+	rig_idt_set(&host_idt, X86_TRAP_DB, rig_host_db);
 	return 0;
-}
-
-static void rig_svm_exit(struct kunit *test)
-{
-	int i;
-
-	if (!host.valid || pin())
-		return;
-	pmu_quiesce();
-	for (i = 0; i < RIG_AMD_COUNTERS; i++)
-		wr(RIG_AMD_SEL(i), host.sel[i]);
-	if (m->v2)
-		wr(RIG_AMD_CTL, host.ctl);
-	rig_apic_write(APIC_LVTPC, host.lvtpc);
-	host.valid = false;
 }
 
 static struct kunit_case rig_svm_cases[] = {
@@ -817,7 +745,7 @@ static struct kunit_suite rig_svm_suite = {
 	.suite_init = rig_svm_suite_init,
 	.suite_exit = rig_svm_suite_exit,
 	.init = rig_svm_init,
-	.exit = rig_svm_exit,
+	.exit = host_put_back,
 	.test_cases = rig_svm_cases,
 };
 

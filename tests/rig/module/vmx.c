@@ -18,12 +18,7 @@
 
 #include "common.h"
 #include "vmx_asm.h"
-
-/* For checks of the emulator's own statistics. */
-static int enter_set(const char *val, const struct kernel_param *kp);
-static const struct kernel_param_ops enter_ops = { .set = enter_set };
-module_param_cb(enter, &enter_ops, NULL, 0200);
-MODULE_PARM_DESC(enter, "write n: enter a guest n times that executes ten instructions and CPUID");
+#include "intel_host.h"
 
 #define PIN_EXT_INTR	BIT(0)
 #define PIN_NMI		BIT(3)
@@ -40,21 +35,11 @@ MODULE_PARM_DESC(enter, "write n: enter a guest n times that executes ten instru
 #define FAIL_HOST_STATE	8
 #define EXIT_FAILED	BIT(31)	/* of the exit reason: the entry failed */
 
-static const struct rig_machine *m;
-static struct rig_idt host_idt __aligned(PAGE_SIZE), guest_idt __aligned(PAGE_SIZE);
-static u8 guest_stack[4096] __aligned(16);
-
 /* Pages that the processor is given by physical address. */
 static struct {
 	void *vmxon, *vmcs, *bitmap;
 	struct vmx_msr_entry *entry_load, *exit_store, *exit_load;
 } page;
-
-static struct {
-	u64 global_ctrl, fixed_ctrl, sel[RIG_GP_MAX];
-	u32 lvtpc;
-	bool valid;
-} host;
 
 /*
  * struct guest - one VM entry
@@ -89,9 +74,6 @@ struct outcome {
 	u32 guest_irqs, host_irqs, lvtpc;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
 };
-
-/* What LVTPC has while the guest of a test runs whose counter interrupts. */
-static u32 lvtpc;
 
 static void vmwr(unsigned long field, u64 val)
 {
@@ -344,21 +326,6 @@ out:
 		rig_apic_write(APIC_EOI, 0);
 		rig_apic_write(APIC_ICR, APIC_DEST_SELF | acked(o));
 	}
-}
-
-static void pmu_quiesce(void)
-{
-	int i;
-
-	wr(MSR_CORE_PERF_GLOBAL_CTRL, 0);
-	for (i = 0; i < m->gp; i++) {
-		wr(MSR_ARCH_PERFMON_EVENTSEL0 + i, 0);
-		wr(MSR_IA32_PMC0 + i, 0);
-	}
-	wr(MSR_CORE_PERF_FIXED_CTR_CTRL, 0);
-	for (i = 0; i < m->fixed; i++)
-		wr(MSR_CORE_PERF_FIXED_CTR0 + i, 0);
-	wr(MSR_CORE_PERF_GLOBAL_OVF_CTRL, rd(MSR_CORE_PERF_GLOBAL_STATUS));
 }
 
 /*
@@ -944,25 +911,12 @@ static int rig_vmx_suite_init(struct kunit_suite *suite)
 	return -ENOMEM;
 }
 
-static void fill_idts(void)
-{
-	rig_idt_copy(&host_idt);
-	rig_idt_set(&host_idt, X86_TRAP_NMI, rig_host_irq);
-	rig_idt_set(&host_idt, VECTOR_FIXED, rig_host_irq);
-	rig_idt_copy(&guest_idt);
-	rig_idt_set(&guest_idt, X86_TRAP_NMI, rig_guest_irq);
-	rig_idt_set(&guest_idt, VECTOR_FIXED, rig_guest_irq);
-}
-
-static int enter_set(const char *val, const struct kernel_param *kp)
+static int enter_times(unsigned int n)
 {
 	const struct guest g = { .code = rig_guest_cpuid, .proc = PROC_MSR_BITMAP };
 	struct outcome o;
-	unsigned int n;
-	int err = kstrtouint(val, 10, &n);
+	int err;
 
-	if (err)
-		return err;
 	m = rig_find_machine(machine);
 	if (IS_ERR_OR_NULL(m))
 		return -ENODEV;
@@ -977,21 +931,15 @@ static int enter_set(const char *val, const struct kernel_param *kp)
 	rig_vmx_suite_exit(NULL);
 	return err;
 }
+RIG_TIMES_PARAM(enter, enter_times, "enter a guest n times that executes ten instructions and CPUID");
 
 static int rig_vmx_init(struct kunit *test)
 {
+	int err = host_keep(test);
 	u64 feat;
-	int i;
 
-	host.valid = false;
-	m = rig_find_machine(machine);
-	if (IS_ERR(m)) {
-		kunit_err(test, "this processor is not '%s', or shows no PMU\n", machine);
-		return PTR_ERR(m);
-	}
-	if (!m)
-		kunit_skip(test, "no Intel PMU that the tests know");
-	KUNIT_ASSERT_EQ_MSG(test, pin(), 0, "CPU %u is not there", cpu);
+	if (err)
+		return err;
 	KUNIT_ASSERT_TRUE_MSG(test, cpuid_ecx(1) & BIT(5), "no VMX");
 	KUNIT_ASSERT_FALSE_MSG(test, __read_cr4() & X86_CR4_VMXE, "unload kvm_intel first");
 	feat = rd(MSR_IA32_FEAT_CTL);
@@ -999,37 +947,12 @@ static int rig_vmx_init(struct kunit *test)
 			    "IA32_FEATURE_CONTROL %#llx", feat);
 	KUNIT_ASSERT_NE_MSG(test, rd(MSR_IA32_VMX_BASIC) & BIT_ULL(55), 0, "no TRUE controls");
 
-	host.global_ctrl = rd(MSR_CORE_PERF_GLOBAL_CTRL);
-	host.fixed_ctrl = rd(MSR_CORE_PERF_FIXED_CTR_CTRL);
-	KUNIT_ASSERT_EQ_MSG(test, host.fixed_ctrl, 0, "fixed counters are in use; nmi_watchdog=0?");
-	for (i = 0; i < m->gp; i++) {
-		host.sel[i] = rd(MSR_ARCH_PERFMON_EVENTSEL0 + i);
-		KUNIT_ASSERT_FALSE_MSG(test, host.sel[i] & RIG_SEL_EN,
-				       "counter %d is in use; nmi_watchdog=0?", i);
-	}
-	host.lvtpc = rig_apic_read(APIC_LVTPC);
-	host.valid = true;
 	rig_apic_write(APIC_LVTPC, APIC_DM_NMI | APIC_LVT_MASKED);
 	pmu_quiesce();
 	intercept(0, false, false);
 
 	fill_idts();
 	return 0;
-}
-
-static void rig_vmx_exit(struct kunit *test)
-{
-	int i;
-
-	if (!host.valid || pin())
-		return;
-	pmu_quiesce();
-	for (i = 0; i < m->gp; i++)
-		wr(MSR_ARCH_PERFMON_EVENTSEL0 + i, host.sel[i]);
-	wr(MSR_CORE_PERF_FIXED_CTR_CTRL, host.fixed_ctrl);
-	wr(MSR_CORE_PERF_GLOBAL_CTRL, host.global_ctrl);
-	rig_apic_write(APIC_LVTPC, host.lvtpc);
-	host.valid = false;
 }
 
 static struct kunit_case rig_vmx_cases[] = {
@@ -1062,7 +985,7 @@ static struct kunit_suite rig_vmx_suite = {
 	.suite_init = rig_vmx_suite_init,
 	.suite_exit = rig_vmx_suite_exit,
 	.init = rig_vmx_init,
-	.exit = rig_vmx_exit,
+	.exit = host_put_back,
 	.test_cases = rig_vmx_cases,
 };
 
