@@ -614,8 +614,9 @@ TEST(failed_entry)
 	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
 	vcpu_run(vcpu);
 	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_FAIL_ENTRY);
-	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_loads"),
-		       loads + host_has_passthrough_pmu());
+	if (host_has_passthrough_pmu())
+		TEST_ASSERT(vcpu_get_stat(vcpu, "passthrough_pmu_loads") > loads,
+			    "Wanted the entry to take the PMU");
 
 	before = host_event_read(event);
 	after = host_event_read(event);

@@ -313,7 +313,8 @@ static void guest_l2_access(struct svm_test_data *svm)
 	value = l2_value;
 	l2_loops = 4000;
 	run_l2(svm, SVM_EXIT_VMMCALL);
-	GUEST_ASSERT_EQ(l2_value - value, 6000);
+	/* KVM's VMRUN counts, too: one for each interrupt of the host meanwhile. */
+	GUEST_ASSERT(l2_value - value - 6000 < 16);
 	GUEST_ASSERT_EQ(rdmsr(COUNTER(0)), l2_value);
 
 	for (i = 0; i < NR_CORE; i++)
