@@ -16,7 +16,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 MACHINES = os.path.join(HERE, "../../rig/machines")
 VENDORS = ("intel", "amd")
-KINDS = ("perf", "slow", "debug", "fails", "smp", "both", "only", "needs")
+KINDS = ("perf", "slow", "debug", "fails", "smp", "both", "only", "checks", "needs")
 
 
 def suite_runs():
