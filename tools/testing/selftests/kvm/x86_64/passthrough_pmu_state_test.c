@@ -595,6 +595,7 @@ TEST(narrower_counters_wrap)
 TEST(failed_entry)
 {
 	struct kvm_sregs sregs, invalid;
+	struct kvm_regs regs;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm = vm_create_passthrough_guest(&vcpu);
 	int event = host_event_open(PERF_COUNT_HW_INSTRUCTIONS, true, 0, -1);
@@ -611,6 +612,7 @@ TEST(failed_entry)
 	invalid.cs.db = 1;
 	vcpu_sregs_set(vcpu, &invalid);
 	guest_prepare(vcpu, GUEST_LOOP, 0, 0, 1);
+	vcpu_regs_get(vcpu, &regs);
 	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
 	vcpu_run(vcpu);
 	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_FAIL_ENTRY);
@@ -622,7 +624,9 @@ TEST(failed_entry)
 	after = host_event_read(event);
 	TEST_ASSERT(after > before, "Wanted the host's event to go on, it stays at %lu", after);
 
+	/* A VMRUN that fails may leave anything in the VMCB. */
 	vcpu_sregs_set(vcpu, &sregs);
+	vcpu_regs_set(vcpu, &regs);
 	vcpu_run(vcpu);
 	guest_finish(vcpu);
 	vcpu_set_msr(vcpu, global_ctrl_msr(), find_value(global_ctrl_msr()));
