@@ -239,18 +239,26 @@ static void *change_filter(void *arg)
 
 TEST_F(filter, change_while_the_guest_runs)
 {
-	const uint64_t n = 5000000;
 	pthread_t thread;
-	uint64_t value;
+	uint64_t n, value;
 
 	guest_wrmsr(self->vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
-	guest_wrmsr(self->vcpu, gp_counter_msr(0), 0);
 	guest_wrmsr(self->vcpu, global_ctrl_msr(), 1);
-	TEST_ASSERT(!pthread_create(&thread, NULL, change_filter, self->vm), "pthread_create");
-	guest_do(self->vcpu, GUEST_LOOP, 0, 0, n);
-	WRITE_ONCE(stop, true);
-	pthread_join(thread, NULL);
-	value = guest_rdmsr(self->vcpu, gp_counter_msr(0));
+
+	/* Longer, if the guest was ready before the first change. */
+	for (n = 5000000; ; n *= 4) {
+		allow_all(self->vm);
+		guest_wrmsr(self->vcpu, gp_counter_msr(0), 0);
+		WRITE_ONCE(stop, false);
+		TEST_ASSERT(!pthread_create(&thread, NULL, change_filter, self->vm),
+			    "pthread_create");
+		guest_do(self->vcpu, GUEST_LOOP, 0, 0, n);
+		WRITE_ONCE(stop, true);
+		pthread_join(thread, NULL);
+		value = guest_rdmsr(self->vcpu, gp_counter_msr(0));
+		if (value < n || n > 100000000)
+			break;
+	}
 	TEST_ASSERT(value && value < n, "Wanted some of %lu instructions to count, got %lu", n,
 		    value);
 

@@ -90,8 +90,11 @@ TEST(exclude_guest_counts_no_guest)
 	TEST_ASSERT(u[2] - u[1] < u[1] - u[0] + 16 && u[2] - u[1] + 16 > u[1] - u[0],
 		    "Wanted the host's user mode to take %lu instructions whatever the guest does, got %lu",
 		    u[1] - u[0], u[2] - u[1]);
-	/* The kernel has interrupts to handle meanwhile. */
-	TEST_ASSERT(k[2] - k[1] < k[1] - k[0] + GUEST_N / 4,
+	/*
+	 * The kernel has interrupts to handle meanwhile: with KASAN and lockdep, more than a
+	 * quarter of the guest's instructions.
+	 */
+	TEST_ASSERT(k[2] - k[1] < k[1] - k[0] + GUEST_N / 2,
 		    "Wanted about %lu instructions of the host, got %lu with %u in the guest",
 		    k[1] - k[0], k[2] - k[1], GUEST_N);
 	close(kernel);
