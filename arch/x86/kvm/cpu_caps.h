@@ -57,7 +57,7 @@ struct kvm_cap {
 /*
  * The word in progress must be one of CPUID's, and the feature's own.  Aliases are
  * the exception, and so are features that the kernel keeps elsewhere: for those,
- * "elsewhere" must be a word of the kernel.
+ * the word must be one of KVM's own, and "elsewhere" one of the kernel's.
  */
 #define CAP_WORD_NR		((int)CAP_WORD)		/* the words are in two enums */
 
@@ -91,7 +91,7 @@ struct kvm_cap {
 #define CAP_KVM(_kind, name)						\
 	[CAP_WORD * 32 + KVM_X86_FEATURE_##name % 32] = {		\
 		.kind = CAP_##_kind +					\
-			BUILD_BUG_ON_ZERO(!CAP_WORD_IS_CPUID) +		\
+			BUILD_BUG_ON_ZERO(CAP_WORD_NR < NCAPINTS) +	\
 			BUILD_BUG_ON_ZERO(KVM_X86_FEATURE_##name / 32 != CAP_WORD_NR) + \
 			BUILD_BUG_ON_ZERO(CAP_##_kind == CAP_alias) +	\
 			BUILD_BUG_ON_ZERO(X86_FEATURE_##name >= NCAPINTS * 32), \
