@@ -207,12 +207,15 @@ static __always_inline void kvm_cpu_cap_clear(unsigned int x86_feature)
 
 /**
  * kvm_cpu_cap_check_and_set - offer a feature if the kernel has it
- * @x86_feature: X86_FEATURE_*, a constant
+ * @x86_feature: X86_FEATURE_*, a constant, which the kernel knows
  *
  * Context: as kvm_cpu_cap_set().
  */
 static __always_inline void kvm_cpu_cap_check_and_set(unsigned int x86_feature)
 {
+	/* Beyond the kernel's words are its bugs. */
+	BUILD_BUG_ON(x86_feature >= NCAPINTS * 32);
+
 	if (boot_cpu_has(x86_feature))
 		kvm_cpu_cap_set(x86_feature);
 }
