@@ -60,24 +60,23 @@ static void whose_event(struct perf_event *event, char *buf, size_t size)
 {
 	struct task_struct *owner;
 
+	guard(rcu)();
+
 	if (hardlockup_detector_owns_event(event)) {
 		scnprintf(buf, size,
 			  "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
 		return;
 	}
 
-	if (is_kernel_event(event)) {
-		scnprintf(buf, size, "the kernel (%ps)", event->overflow_handler);
-		return;
-	}
-
 	/*
-	 * See perf_remove_from_owner(). Whoever still has the file open is not
-	 * known, and neither is the owner of an event that is just being created.
+	 * Read once: an event that is just being created gets its owner meanwhile.
+	 * See perf_remove_from_owner() for when it loses it. Whoever still has the
+	 * file open then is not known.
 	 */
-	guard(rcu)();
 	owner = READ_ONCE(event->owner);
-	if (owner)
+	if (owner == TASK_TOMBSTONE)
+		scnprintf(buf, size, "the kernel (%ps)", event->overflow_handler);
+	else if (owner)
 		scnprintf(buf, size, "task \"%s\" (pid %d)", owner->comm, task_pid_nr(owner));
 	else
 		scnprintf(buf, size, "a task that has exited or called exec()");

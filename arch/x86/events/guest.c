@@ -23,6 +23,7 @@
 #include <asm/hardirq.h>
 #include <asm/idtentry.h>
 #include <asm/irq_vectors.h>
+#include <asm/msr.h>
 
 #include "perf_event.h"
 
@@ -35,9 +36,6 @@ DEFINE_PER_CPU(bool, guest_lvtpc_loaded);
 EXPORT_PER_CPU_SYMBOL_GPL(guest_lvtpc_loaded);
 #endif
 
-/* Set if the host has missed an interrupt since LVTPC became a guest's. */
-static DEFINE_PER_CPU(bool, host_pmi_missed);
-
 /* Functions of their own, so that tests can take their place. */
 VISIBLE_IF_KUNIT void x86_write_lvtpc(u32 value)
 {
@@ -46,16 +44,33 @@ VISIBLE_IF_KUNIT void x86_write_lvtpc(u32 value)
 }
 EXPORT_SYMBOL_IF_KUNIT(x86_write_lvtpc);
 
+/*
+ * Not all that interrupts by LVTPC is part of the PMU that a guest owns: if the
+ * host uses Intel PT and guests don't, PT traces on while the guest runs.
+ */
+VISIBLE_IF_KUNIT bool x86_host_traces(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(x86_host_traces);
+	return intel_pt_expects_pmi();
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_host_traces);
+
+/* Has PT filled its buffer, and not been taken care of? */
+VISIBLE_IF_KUNIT bool x86_trace_is_full(void)
+{
+	u64 status;
+
+	KUNIT_STATIC_STUB_REDIRECT(x86_trace_is_full);
+	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
+
+	return status & MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_trace_is_full);
+
 VISIBLE_IF_KUNIT void x86_repeat_host_pmi(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(x86_repeat_host_pmi);
-
-	/*
-	 * Nobody acknowledges what PT reports once it is off, and an NMI that
-	 * nobody claims is one too many.
-	 */
-	if (intel_pt_expects_pmi())
-		__apic_send_IPI(smp_processor_id(), NMI_VECTOR);
+	__apic_send_IPI(smp_processor_id(), NMI_VECTOR);
 }
 EXPORT_SYMBOL_IF_KUNIT(x86_repeat_host_pmi);
 
@@ -74,6 +89,10 @@ EXPORT_SYMBOL_IF_KUNIT(x86_repeat_host_pmi);
  * A PMI of the host that is still on its way at this point finds no handler. It
  * would have to be late by all that perf_guest_enter() does.
  *
+ * While the host traces with Intel PT, LVTPC is not masked, whatever the guest
+ * wants: a full buffer has to end guest mode. If that lets a PMI of the guest
+ * through, the hypervisor's local APIC for the guest drops it.
+ *
  * Context: Interrupts off, and kept off until perf_put_guest_lvtpc().
  */
 void perf_load_guest_lvtpc(u32 guest_lvtpc)
@@ -86,31 +105,13 @@ void perf_load_guest_lvtpc(u32 guest_lvtpc)
 	/* An NMI from here on must not see LVTPC as the host's. */
 	barrier();
 
+	if (unlikely(x86_host_traces()))
+		guest_lvtpc &= ~APIC_LVT_MASKED;
+
 	x86_write_lvtpc(APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
 			(guest_lvtpc & APIC_LVT_MASKED));
 }
 EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
-
-/**
- * perf_report_host_pmi - tell perf of an interrupt that was not the guest's
- *
- * Not all that interrupts by LVTPC is part of the PMU that a guest owns: if the
- * host uses Intel PT and guests don't, PT traces on while the guest runs. When
- * its buffer is full, that is reported in IA32_PERF_GLOBAL_STATUS, but the
- * interrupt goes where LVTPC says. A hypervisor that finds such a bit there
- * leaves the bit set and calls this function, for the host to have its interrupt
- * after all, late, from perf_put_guest_lvtpc().
- *
- * Context: Between perf_load_guest_lvtpc() and perf_put_guest_lvtpc().
- */
-void perf_report_host_pmi(void)
-{
-	lockdep_assert_irqs_disabled();
-
-	WARN_ON_ONCE(!__this_cpu_read(guest_lvtpc_loaded));
-	__this_cpu_write(host_pmi_missed, true);
-}
-EXPORT_SYMBOL_GPL(perf_report_host_pmi);
 
 /**
  * perf_put_guest_lvtpc - deliver PMIs of this CPU to the host again
@@ -120,15 +121,25 @@ EXPORT_SYMBOL_GPL(perf_report_host_pmi);
  * perf_guest_exit(). A PMI that the guest's counters have raised before is not
  * lost, it comes in on the guest's vector as soon as interrupts are on.
  *
- * A PMI that perf_report_host_pmi() was called for is repeated here, as an NMI.
- * Its handler finds the PMU as the guest has left it, that is without anything
- * to do there.
+ * If Intel PT has filled the host's buffer meanwhile, its interrupt went to the
+ * guest's vector: it is repeated here, as an NMI. The hypervisor must have left
+ * the bit in IA32_PERF_GLOBAL_STATUS alone that tells of it. The handler finds
+ * the PMU as the guest has left it, that is without anything else to do.
  *
  * Context: Interrupts off since perf_load_guest_lvtpc().
  */
 void perf_put_guest_lvtpc(void)
 {
+	bool host_pmi_missed;
+
 	lockdep_assert_irqs_disabled();
+
+	/*
+	 * As late as possible, since PT traces this function, too. But not after
+	 * LVTPC was written: an NMI that comes by itself must not come twice. What
+	 * is missed in between is found the next time.
+	 */
+	host_pmi_missed = unlikely(x86_host_traces()) && x86_trace_is_full();
 
 	x86_write_lvtpc(APIC_DM_NMI);
 
@@ -141,10 +152,8 @@ void perf_put_guest_lvtpc(void)
 	/* The handler does nothing before that. */
 	barrier();
 
-	if (unlikely(__this_cpu_read(host_pmi_missed))) {
-		__this_cpu_write(host_pmi_missed, false);
+	if (unlikely(host_pmi_missed))
 		x86_repeat_host_pmi();
-	}
 }
 EXPORT_SYMBOL_GPL(perf_put_guest_lvtpc);
 

@@ -41,16 +41,24 @@ static void note_repeat(void)
 		nr_repeats++;
 }
 
+static bool yes(void)
+{
+	return true;
+}
+
+static bool no(void)
+{
+	return false;
+}
+
 /* Returns whether LVTPC is a guest's at the end. */
-static bool load_and_put(u32 guest_lvtpc, bool host_pmi)
+static bool load_and_put(u32 guest_lvtpc)
 {
 	unsigned long flags;
 	bool loaded;
 
 	local_irq_save(flags);
 	perf_load_guest_lvtpc(guest_lvtpc);
-	if (host_pmi)
-		perf_report_host_pmi();
 	perf_put_guest_lvtpc();
 	loaded = x86_guest_lvtpc_loaded();
 	local_irq_restore(flags);
@@ -66,8 +74,8 @@ static void guest_controls_nothing_but_mask(struct kunit *test)
 {
 	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
 
-	load_and_put(APIC_DM_NMI | 0xff, false);
-	load_and_put(~0, false);
+	load_and_put(APIC_DM_NMI | 0xff);
+	load_and_put(~0);
 
 	KUNIT_ASSERT_EQ(test, nr_writes, 4);
 	KUNIT_EXPECT_EQ(test, writes[0].value, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
@@ -82,23 +90,40 @@ static void host_handler_is_kept_out_first(struct kunit *test)
 {
 	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
 
-	KUNIT_EXPECT_FALSE(test, load_and_put(0, false));
+	KUNIT_EXPECT_FALSE(test, load_and_put(0));
 
 	KUNIT_ASSERT_EQ(test, nr_writes, 2);
 	KUNIT_EXPECT_TRUE(test, writes[0].loaded);
 	KUNIT_EXPECT_TRUE(test, writes[1].loaded);
 }
 
-static void missed_host_pmi_is_repeated_once(struct kunit *test)
+/* A guest that wants no interrupts must not keep the host's from it. */
+static void mask_is_ignored_while_host_traces(struct kunit *test)
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_host_traces, yes);
+	kunit_activate_static_stub(test, x86_trace_is_full, no);
+
+	load_and_put(~0);
+
+	KUNIT_ASSERT_EQ(test, nr_writes, 2);
+	KUNIT_EXPECT_EQ(test, writes[0].value, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
+	KUNIT_EXPECT_EQ(test, writes[1].value, APIC_DM_NMI);
+}
+
+static void missed_host_pmi_is_repeated(struct kunit *test)
 {
 	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
 	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
+	kunit_activate_static_stub(test, x86_host_traces, yes);
 
-	load_and_put(0, false);
+	kunit_activate_static_stub(test, x86_trace_is_full, no);
+	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
-	load_and_put(0, true);
-	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
-	load_and_put(0, false);
+
+	kunit_deactivate_static_stub(test, x86_trace_is_full);
+	kunit_activate_static_stub(test, x86_trace_is_full, yes);
+	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
 }
 
@@ -130,8 +155,9 @@ static void claim_nmis(struct kunit *test)
  */
 static void host_pmi_without_trace_is_dropped(struct kunit *test)
 {
+	kunit_activate_static_stub(test, x86_trace_is_full, yes);
 	claim_nmis(test);
-	load_and_put(0, true);
+	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_nmis, 0);
 }
 
@@ -212,7 +238,8 @@ static int guest_lvtpc_test_init(struct kunit *test)
 static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(guest_controls_nothing_but_mask),
 	KUNIT_CASE(host_handler_is_kept_out_first),
-	KUNIT_CASE(missed_host_pmi_is_repeated_once),
+	KUNIT_CASE(mask_is_ignored_while_host_traces),
+	KUNIT_CASE(missed_host_pmi_is_repeated),
 	KUNIT_CASE(host_pmi_without_trace_is_dropped),
 	KUNIT_CASE(unrelated_nmi_leaves_guest_alone),
 	{ }

@@ -86,7 +86,7 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 		missing = "a PMU that is the same on all CPUs";
 	else if (!kvm_host_pmu_cap.num_counters_gp)
 		missing = "a PMU that perf has a driver for";
-	else if (!enable_pmu)
+	else if (!missing && !enable_pmu)
 		missing = "the parameter enable_pmu=1";
 	else if (!missing && !kvm_host_pmu_cap.passthrough)
 		missing = "a PMU that perf is able to hand over";
@@ -119,7 +119,8 @@ EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_setup);
  *
  * Does nothing if the VM has no use for it, i.e. if user space turned its PMU
  * off, or if it did so for an earlier vCPU already.  A VM without a local APIC in
- * the kernel gets no PMU at all, as KVM could not deliver its interrupts.
+ * the kernel gets no PMU at all, as KVM could not deliver its interrupts; that is
+ * for good, also if the vCPU is not created in the end.
  *
  * Context: kvm->lock held, may sleep.
  *
@@ -373,7 +374,7 @@ void kvm_passthrough_pmu_handle_pmi(void)
 
 	/*
 	 * Without an overflow it was none of the guest's counters: Intel PT of the
-	 * host shares LVTPC, see perf_report_host_pmi().
+	 * host shares LVTPC, see perf_put_guest_lvtpc().
 	 */
 	if (!vcpu_to_pmu(vcpu)->global_status)
 		return;

@@ -4,9 +4,8 @@
  *
  * The guest's IA32_PERF_GLOBAL_CTRL is in hardware in guest mode only: VM-entry
  * loads it from the VMCS and VM-exit loads 0, so that nothing counts between a
- * VM-exit and the moment the guest's counters are taken out of the PMU.  This
- * holds for each VMCS of the module; with the feature on, the host's value in
- * the VMCS is the constant 0.
+ * VM-exit and the moment the guest's counters are taken out of the PMU.  In each
+ * VMCS of such a vCPU, the host's value is the constant 0.
  *
  * pmu->global_ctrl and the loaded VMCS always agree outside guest mode.  If the
  * guest may write the MSR without a VM-exit, hardware saves the value on VM-exit:
@@ -213,9 +212,7 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	u64 status;
 
 	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
-	/* Its interrupt came in on the guest's vector. */
-	if (unlikely(status & vmx_host_trace_bit()))
-		perf_report_host_pmi();
+	/* perf_put_guest_lvtpc() looks for it. */
 	status &= ~vmx_host_trace_bit();
 	if (status)
 		wrmsrl(MSR_CORE_PERF_GLOBAL_OVF_CTRL, status);

@@ -353,6 +353,54 @@ static void guest_l2_access(struct svm_test_data *svm)
 	GUEST_DONE();
 }
 
+/* User space's filter reaches L2 while it runs. */
+#define FROM_USER	0x123456
+
+static void l2_filter(void)
+{
+	wrmsr(COUNTER(0), 1);
+	GUEST_ASSERT_EQ(rdmsr(COUNTER(0)), 1);
+	GUEST_SYNC(0);
+	GUEST_ASSERT_EQ(rdmsr(COUNTER(0)), FROM_USER);
+	GUEST_ASSERT_EQ(rdmsr(COUNTER(1)), 0);
+	vmmcall();
+
+	/* Still, after another VMRUN. */
+	GUEST_ASSERT_EQ(rdmsr(COUNTER(0)), FROM_USER);
+	vmmcall();
+}
+
+static void guest_filter(struct svm_test_data *svm)
+{
+	setup_l2(svm, l2_filter);
+	svm->vmcb->control.intercept |= BIT_ULL(INTERCEPT_MSR_PROT);
+	svm->vmcb->control.msrpm_base_pa = msrpm_gpa;
+
+	run_l2(svm, SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(rdmsr(COUNTER(0)), FROM_USER);
+	run_l2(svm, SVM_EXIT_VMMCALL);
+
+	GUEST_DONE();
+}
+
+static void deny_counter(struct kvm_vm *vm)
+{
+	uint8_t deny = 0;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges = {
+			{
+				.flags = KVM_MSR_FILTER_READ,
+				.nmsrs = 1,
+				.base = COUNTER(0),
+				.bitmap = &deny,
+			},
+		},
+	};
+
+	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
 static void run_test(struct kvm_vcpu *vcpu, void *guest_code)
 {
 	struct kvm_vm *vm = vcpu->vm;
@@ -370,16 +418,29 @@ static void run_test(struct kvm_vcpu *vcpu, void *guest_code)
 	sync_global_to_guest(vm, msrpm_gpa);
 
 	vcpu_arch_set_entry_point(vcpu, guest_code);
+	vm_enable_cap(vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER);
 
-	vcpu_run(vcpu);
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-	case UCALL_DONE:
-		break;
-	default:
-		TEST_FAIL("Unknown ucall %lu, exit reason %u", uc.cmd,
-			  vcpu->run->exit_reason);
+	for (;;) {
+		vcpu_run(vcpu);
+
+		if (vcpu->run->exit_reason == KVM_EXIT_X86_RDMSR) {
+			TEST_ASSERT_EQ(vcpu->run->msr.index, COUNTER(0));
+			vcpu->run->msr.data = FROM_USER;
+			continue;
+		}
+
+		switch (get_ucall(vcpu, &uc)) {
+		case UCALL_ABORT:
+			REPORT_GUEST_ASSERT(uc);
+		case UCALL_DONE:
+			return;
+		case UCALL_SYNC:
+			deny_counter(vm);
+			break;
+		default:
+			TEST_FAIL("Unknown ucall %lu, exit reason %u", uc.cmd,
+				  vcpu->run->exit_reason);
+		}
 	}
 }
 
@@ -403,6 +464,11 @@ KVM_ONE_VCPU_TEST(svm, svme_clear, guest_svme)
 KVM_ONE_VCPU_TEST(svm, l2_access, guest_l2_access)
 {
 	run_test(vcpu, guest_l2_access);
+}
+
+KVM_ONE_VCPU_TEST(svm, msr_filter, guest_filter)
+{
+	run_test(vcpu, guest_filter);
 }
 
 int main(int argc, char *argv[])
