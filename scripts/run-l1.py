@@ -98,7 +98,7 @@ def end(child):
 class Console:
     """What comes from L1: into the log, onto stdout, searched for the exit status."""
 
-    marker = re.compile(rb"^\r*vpmu: L1 exit status (\d+)")
+    marker = re.compile(rb"vpmu: L1 exit status (\d+)\r*$")
 
     def __init__(self, log, echo):
         self.log = log
@@ -114,7 +114,7 @@ class Console:
             write_all(1, data)
         *lines, self.line = (self.line + data).split(b"\n")
         for line in lines:
-            match = self.marker.match(line)
+            match = self.marker.search(line)
             if match:
                 self.status = min(int(match[1]), 119)
         # The prompt is no whole line.
