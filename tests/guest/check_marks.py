@@ -6,7 +6,8 @@ check_marks.py FILE: FILE holds the marks of one run of tests/guest/run; the run
 stands beside it. hostcount counts the host's instructions between marks 1 and 2; the emulator
 tells host and guest apart itself. Not a single one of the guest's instructions may be among those
 counted. A few of the host's are missing: between giving the PMU away and taking it back perf does
-not count. Prints KTAP; exit status 0 if nothing failed.
+not count. With DEBUG=1 in the environment, those few may be most of what there is: a kernel that
+checks itself can't be judged then. Prints KTAP; exit status 0 if nothing failed.
 """
 
 import json
@@ -39,8 +40,10 @@ def main():
         print(f"# guest's loop of {loop}: the host's perf counted {counted}, the emulator {host}, {exits} exits, and {guest} of "
               "the guest")
         ok = host - ENABLE_DISABLE - exits * AROUND_GUEST <= counted <= host + TOLERANCE and guest >= 10**7
-        failed += not ok
-        print(f"{'ok' if ok else 'not ok'} {n} - marks: the host's perf counted the host's instructions only")
+        skip = not ok and os.environ.get("DEBUG") == "1" and counted <= host + TOLERANCE
+        failed += not ok and not skip
+        print(f"{'ok' if ok or skip else 'not ok'} {n} - marks: the host's perf counted the host's instructions only"
+              f"{' # SKIP not judged with the debugging kernel' if skip else ''}")
     return int(failed > 0)
 
 
