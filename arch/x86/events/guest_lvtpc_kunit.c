@@ -73,6 +73,7 @@ static bool load_and_put(u32 guest_lvtpc)
 static void guest_controls_nothing_but_mask(struct kunit *test)
 {
 	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_host_traces, no);
 
 	load_and_put(APIC_DM_NMI | 0xff);
 	load_and_put(~0);
@@ -89,6 +90,7 @@ static void guest_controls_nothing_but_mask(struct kunit *test)
 static void host_handler_is_kept_out_first(struct kunit *test)
 {
 	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_host_traces, no);
 
 	KUNIT_EXPECT_FALSE(test, load_and_put(0));
 
@@ -127,6 +129,21 @@ static void missed_host_pmi_is_repeated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
 }
 
+/*
+ * As long as nobody traces, the bit in the status is dangling, and the NMI would
+ * find no taker.
+ */
+static void host_pmi_without_trace_is_dropped(struct kunit *test)
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
+	kunit_activate_static_stub(test, x86_host_traces, no);
+	kunit_activate_static_stub(test, x86_trace_is_full, yes);
+
+	load_and_put(0);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
+}
+
 /* NMIs on the CPU of the test, all of them claimed */
 static int nr_nmis;
 
@@ -147,18 +164,6 @@ static void claim_nmis(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, register_nmi_handler(NMI_LOCAL, claim_nmi, 0, "guest_lvtpc_kunit"),
 			0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_claim, NULL), 0);
-}
-
-/*
- * As long as nobody traces, the bit in the status is dangling, and the NMI would
- * find no taker.
- */
-static void host_pmi_without_trace_is_dropped(struct kunit *test)
-{
-	kunit_activate_static_stub(test, x86_trace_is_full, yes);
-	claim_nmis(test);
-	load_and_put(0);
-	KUNIT_EXPECT_EQ(test, nr_nmis, 0);
 }
 
 static void release_event(void *event)

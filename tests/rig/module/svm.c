@@ -55,6 +55,7 @@ struct guest {
 	u32 int_ctl, event_inj;
 	int next;
 	bool host_if, guest_if, single_step;
+	bool host_asid, no_svme;	/* not valid */
 	u64 sel[2];
 	u64 preset;
 };
@@ -93,7 +94,7 @@ static void write_vmcb(const struct guest *g)
 	c->intercepts[INTERCEPT_EXCEPTION] = 0xffffffff & ~BIT(X86_TRAP_NMI);
 	c->iopm_base_pa = virt_to_phys(page.iopm);
 	c->msrpm_base_pa = virt_to_phys(page.msrpm);
-	c->asid = 1;
+	c->asid = g->host_asid ? 0 : 1;
 	c->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
 	c->int_ctl = g->int_ctl;
 	c->event_inj = g->event_inj;
@@ -108,7 +109,7 @@ static void write_vmcb(const struct guest *g)
 	s->gdtr.limit = gdt.size;
 	s->idtr.base = (unsigned long)guest_idt.gates;
 	s->idtr.limit = sizeof(guest_idt.gates) - 1;
-	s->efer = rd(MSR_EFER);
+	s->efer = rd(MSR_EFER) & ~(g->no_svme ? EFER_SVME : 0);
 	s->cr0 = native_read_cr0();
 	s->cr3 = __read_cr3();
 	s->cr4 = __read_cr4();
@@ -208,6 +209,26 @@ static void intercept(u32 msr, bool read, bool write)
 
 #define EXPECT_EXIT(test, o, _code, fmt, ...) \
 	KUNIT_EXPECT_EQ_MSG(test, (o)->code, (u64)(_code), fmt, ##__VA_ARGS__)
+
+/* VMRUN refuses the guest: its state in the VMCB stays what it is. */
+static void failed_vmrun_saves_nothing(struct kunit *test)
+{
+	const struct guest g[] = {
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .host_asid = true },
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .no_svme = true },
+	};
+	struct outcome o;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(g); i++) {
+		enter(&g[i], &o);
+		EXPECT_EXIT(test, &o, (u32)SVM_EXIT_ERR, "%d", i);
+		KUNIT_EXPECT_EQ_MSG(test, o.rip, 0, "%d: RIP", i);
+		KUNIT_EXPECT_EQ_MSG(test, o.rax, g[i].rax, "%d: RAX", i);
+		KUNIT_EXPECT_EQ_MSG(test, page.vmcb->control.next_rip,
+				    (unsigned long)g[i].code + g[i].next, "%d: nRIP", i);
+	}
+}
 
 /* ---- intercepts ---- */
 
@@ -717,6 +738,7 @@ static int rig_svm_init(struct kunit *test)
 }
 
 static struct kunit_case rig_svm_cases[] = {
+	KUNIT_CASE(failed_vmrun_saves_nothing),
 	KUNIT_CASE(rdpmc_intercept),
 	KUNIT_CASE(rdpmc_fault_first),
 	KUNIT_CASE(msr_permission_map),

@@ -313,23 +313,6 @@ TEST(perf_capabilities_written_late)
 	kvm_vm_free(vm);
 }
 
-/* User space wants to see the guest's accesses to an MSR. */
-static void set_msr_filter(struct kvm_vm *vm, uint32_t msr, bool deny)
-{
-	static uint8_t deny_one;
-	struct kvm_msr_filter filter = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges[0] = {
-			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-			.base = msr,
-			.nmsrs = deny ? 1 : 0,
-			.bitmap = &deny_one,
-		},
-	};
-
-	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
-}
-
 /* Runs until the guest has done its @n accesses; the number that user space saw. */
 static int count_user_exits(struct kvm_vcpu *vcpu, enum guest_op op, uint32_t msr, int n)
 {
@@ -373,13 +356,14 @@ TEST(msr_filter_of_user_space)
 	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
 		for (op = 0; op < ARRAY_SIZE(ops); op++) {
 			/* The guest has run: the filter is set while it is in use. */
-			set_msr_filter(vm, msrs[i], true);
+			vm_set_msr_filter(vm, msrs[i],
+					  KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE);
 			seen = count_user_exits(vcpu, ops[op], msrs[i], NR);
 			TEST_ASSERT(seen == NR,
 				    "%s of MSR %#x: wanted %d exits to user space, got %d",
 				    op ? "Write" : "Read", msrs[i], NR, seen);
 
-			set_msr_filter(vm, msrs[i], false);
+			vm_set_msr_filter(vm, 0, 0);
 			seen = count_user_exits(vcpu, ops[op], msrs[i], NR);
 			TEST_ASSERT(!seen, "%s of MSR %#x: wanted no exit to user space, got %d",
 				    op ? "Write" : "Read", msrs[i], seen);

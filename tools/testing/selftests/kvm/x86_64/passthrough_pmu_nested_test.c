@@ -12,9 +12,8 @@
  * with the perf-based one, too.  Numbers of exits are only looked at if guests
  * own the PMU.
  */
-#include <unistd.h>
-
 #include "kvm_util.h"
+#include "passthrough_pmu.h"
 #include "pmu.h"
 #include "processor.h"
 #include "vmx.h"
@@ -497,37 +496,12 @@ static void l1_state(void *pages)
 
 /* ---- user space ---- */
 
-static uint64_t vcpu_stat(struct kvm_vcpu *vcpu, const char *name)
-{
-	int fd = __vcpu_ioctl(vcpu, KVM_GET_STATS_FD, NULL);
-	struct kvm_stats_desc *descs, *desc = NULL;
-	struct kvm_stats_header header;
-	uint64_t value;
-	int i;
-
-	TEST_ASSERT(fd >= 0, KVM_IOCTL_ERROR(KVM_GET_STATS_FD, fd));
-	read_stats_header(fd, &header);
-	descs = read_stats_descriptors(fd, &header);
-
-	for (i = 0; i < header.num_desc; i++) {
-		desc = get_stats_descriptor(descs, i, &header);
-		if (!strcmp(desc->name, name))
-			break;
-	}
-	TEST_ASSERT(i < header.num_desc, "No statistic %s", name);
-	read_stat_data(fd, &header, desc, &value, 1);
-
-	free(descs);
-	close(fd);
-	return value;
-}
-
 static struct exits get_exits(struct kvm_vcpu *vcpu)
 {
 	return (struct exits) {
-		.counter = vcpu_stat(vcpu, "pmu_counter_exits"),
-		.global = vcpu_stat(vcpu, "pmu_global_exits"),
-		.rdpmc = vcpu_stat(vcpu, "pmu_rdpmc_exits"),
+		.counter = vcpu_get_stat(vcpu, "pmu_counter_exits"),
+		.global = vcpu_get_stat(vcpu, "pmu_global_exits"),
+		.rdpmc = vcpu_get_stat(vcpu, "pmu_rdpmc_exits"),
 	};
 }
 
@@ -538,28 +512,6 @@ static void check_exits(struct kvm_vcpu *vcpu, const struct exits *begin, const 
 	TEST_ASSERT_EQ(end.counter - begin->counter, uc->args[2]);
 	TEST_ASSERT_EQ(end.global - begin->global, uc->args[3]);
 	TEST_ASSERT_EQ(end.rdpmc - begin->rdpmc, uc->args[4]);
-}
-
-static void set_filter(struct kvm_vm *vm, uint32_t msr)
-{
-	uint8_t deny = 0;
-	struct kvm_msr_filter filter = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {
-			{
-				.flags = KVM_MSR_FILTER_READ,
-				.nmsrs = 1,
-				.base = msr,
-				.bitmap = &deny,
-			},
-		},
-	};
-
-	/* Without ranges there is no filter. */
-	if (!msr)
-		filter.ranges[0] = (struct kvm_msr_filter_range) {};
-
-	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
 }
 
 /*
@@ -642,13 +594,13 @@ static void run(const char *name, void *l1_code)
 				check_exits(vcpu, &begin, &uc);
 			break;
 		case FILTER_COUNTER:
-			set_filter(vm, env.counter);
+			vm_set_msr_filter(vm, env.counter, KVM_MSR_FILTER_READ);
 			break;
 		case FILTER_OTHER:
-			set_filter(vm, MSR_IA32_TSX_CTRL);
+			vm_set_msr_filter(vm, MSR_IA32_TSX_CTRL, KVM_MSR_FILTER_READ);
 			break;
 		case FILTER_NOTHING:
-			set_filter(vm, 0);
+			vm_set_msr_filter(vm, 0, 0);
 			break;
 		case SAVE_RESTORE:
 		case SAVE_RESTORE_LATE_CAPS:
@@ -662,7 +614,6 @@ static void run(const char *name, void *l1_code)
 
 static void vmx_setup_env(void)
 {
-	const char *param = "/sys/module/kvm_intel/parameters/enable_passthrough_pmu";
 	bool all_counters;
 
 	env.hv = &vmx_hypervisor;
@@ -670,8 +621,7 @@ static void vmx_setup_env(void)
 	env.counter = MSR_IA32_PMC0;
 	env.ctrl = MSR_CORE_PERF_GLOBAL_CTRL;
 	env.event = INTEL_ARCH_INSTRUCTIONS_RETIRED;
-	env.passthrough = !access(param, F_OK) &&
-			  get_kvm_intel_param_bool("enable_passthrough_pmu");
+	env.passthrough = host_has_passthrough_pmu();
 
 	/* Open is what reaches all counters, and there are none that are the host's alone. */
 	all_counters = this_cpu_property(X86_PROPERTY_PMU_NR_GP_COUNTERS) ==

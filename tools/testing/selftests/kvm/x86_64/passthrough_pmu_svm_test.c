@@ -7,6 +7,7 @@
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
+#include "passthrough_pmu.h"
 #include "pmu.h"
 #include "processor.h"
 #include "svm_util.h"
@@ -383,24 +384,6 @@ static void guest_filter(struct svm_test_data *svm)
 	GUEST_DONE();
 }
 
-static void deny_counter(struct kvm_vm *vm)
-{
-	uint8_t deny = 0;
-	struct kvm_msr_filter filter = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {
-			{
-				.flags = KVM_MSR_FILTER_READ,
-				.nmsrs = 1,
-				.base = COUNTER(0),
-				.bitmap = &deny,
-			},
-		},
-	};
-
-	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
-}
-
 static void run_test(struct kvm_vcpu *vcpu, void *guest_code)
 {
 	struct kvm_vm *vm = vcpu->vm;
@@ -435,7 +418,7 @@ static void run_test(struct kvm_vcpu *vcpu, void *guest_code)
 		case UCALL_DONE:
 			return;
 		case UCALL_SYNC:
-			deny_counter(vm);
+			vm_set_msr_filter(vm, COUNTER(0), KVM_MSR_FILTER_READ);
 			break;
 		default:
 			TEST_FAIL("Unknown ucall %lu, exit reason %u", uc.cmd,
@@ -475,7 +458,7 @@ int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(host_cpu_is_amd);
 	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_SVM));
-	TEST_REQUIRE(get_kvm_amd_param_bool("enable_passthrough_pmu"));
+	TEST_REQUIRE(host_has_passthrough_pmu());
 
 	return test_harness_run(argc, argv);
 }

@@ -193,6 +193,13 @@ uint64_t guest_rdpmc(struct kvm_vcpu *vcpu, uint32_t index);
  */
 void assert_insns(struct kvm_vcpu *vcpu, uint64_t value, uint64_t expected, const char *what);
 
+/*
+ * User space wants to see the guest's accesses to @msr; @access is KVM_MSR_FILTER_READ
+ * and KVM_MSR_FILTER_WRITE, or 0 to see none any more.  The VM has
+ * KVM_CAP_X86_USER_SPACE_MSR enabled for KVM_MSR_EXIT_REASON_FILTER.
+ */
+void vm_set_msr_filter(struct kvm_vm *vm, uint32_t msr, uint32_t access);
+
 /* One of KVM's statistics of the vCPU. */
 uint64_t vcpu_get_stat(struct kvm_vcpu *vcpu, const char *name);
 

@@ -317,6 +317,25 @@ uint64_t guest_rdpmc(struct kvm_vcpu *vcpu, uint32_t index)
 	return result.value;
 }
 
+void vm_set_msr_filter(struct kvm_vm *vm, uint32_t msr, uint32_t access)
+{
+	uint8_t deny = 0;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+	};
+
+	/* Without ranges there is no filter. */
+	if (access)
+		filter.ranges[0] = (struct kvm_msr_filter_range) {
+			.flags = access,
+			.nmsrs = 1,
+			.base = msr,
+			.bitmap = &deny,
+		};
+
+	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
 uint64_t vcpu_get_stat(struct kvm_vcpu *vcpu, const char *name)
 {
 	struct kvm_stats_header header;
