@@ -50,7 +50,7 @@ static struct {
  */
 struct guest {
 	void (*code)(void);
-	u64 rax, rcx, rdx, rdi;
+	u64 rax, rcx, rdx, rdi, cr2;
 	u64 intercepts;
 	u32 int_ctl, event_inj;
 	int next;
@@ -111,6 +111,7 @@ static void write_vmcb(const struct guest *g)
 	s->idtr.limit = sizeof(guest_idt.gates) - 1;
 	s->efer = rd(MSR_EFER) & ~(g->no_svme ? EFER_SVME : 0);
 	s->cr0 = native_read_cr0();
+	s->cr2 = g->cr2;
 	s->cr3 = __read_cr3();
 	s->cr4 = __read_cr4();
 	s->dr6 = DR6_RESERVED;
@@ -228,6 +229,19 @@ static void failed_vmrun_saves_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, page.vmcb->control.next_rip,
 				    (unsigned long)g[i].code + g[i].next, "%d: nRIP", i);
 	}
+}
+
+/* A fault's address, if KVM injects the fault: the host may have had one since. */
+static void cr2_is_the_guests(struct kunit *test)
+{
+	const struct guest g = { .code = rig_guest_cr2, .cr2 = 0x7f0123456789 };
+	struct outcome o;
+
+	native_write_cr2(0x1234);
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "reads and writes CR2");
+	KUNIT_EXPECT_EQ(test, o.rax, g.cr2);
+	KUNIT_EXPECT_EQ(test, page.vmcb->save.cr2, ~g.cr2);
 }
 
 /* ---- intercepts ---- */
@@ -739,6 +753,7 @@ static int rig_svm_init(struct kunit *test)
 
 static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(failed_vmrun_saves_nothing),
+	KUNIT_CASE(cr2_is_the_guests),
 	KUNIT_CASE(rdpmc_intercept),
 	KUNIT_CASE(rdpmc_fault_first),
 	KUNIT_CASE(msr_permission_map),

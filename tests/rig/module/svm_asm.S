@@ -106,6 +106,15 @@ SYM_CODE_START(rig_guest_nop10)
 	vmmcall
 SYM_CODE_END(rig_guest_nop10)
 
+/* Reads CR2, and writes another value */
+SYM_CODE_START(rig_guest_cr2)
+	mov	%cr2, %rax
+	mov	%rax, %rdx
+	not	%rdx
+	mov	%rdx, %cr2
+	vmmcall
+SYM_CODE_END(rig_guest_cr2)
+
 /* #DB in the host: there should be none */
 SYM_CODE_START(rig_host_db)
 	incl	rig_host_dbs(%rip)

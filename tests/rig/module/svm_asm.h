@@ -10,6 +10,7 @@ u32 rig_svm_gif(u64 select, u32 msr);
 void rig_guest_hlt(void);
 void rig_guest_rep(void);
 void rig_guest_nop10(void);
+void rig_guest_cr2(void);
 void rig_host_db(void);
 extern u32 rig_host_dbs;
 
