@@ -21,6 +21,3 @@ host()
 }
 
 stty -echo </dev/console
-# The emulated machine is slow for its clock: perf would lower the sampling rate.
-echo 10000000 >/proc/sys/kernel/perf_event_max_sample_rate
-echo 0 >/proc/sys/kernel/perf_cpu_time_max_percent

@@ -51,6 +51,18 @@ static bool no(void)
 	return false;
 }
 
+/*
+ * Watch what is done to LVTPC and NMIs, instead of doing it, on a host that traces
+ * or not, and whose buffer is full or not.
+ */
+static void fake_host(struct kunit *test, bool (*traces)(void), bool (*full)(void))
+{
+	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
+	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
+	kunit_activate_static_stub(test, x86_host_traces, *traces);
+	kunit_activate_static_stub(test, x86_trace_is_full, *full);
+}
+
 /* Returns whether LVTPC is a guest's at the end. */
 static bool load_and_put(u32 guest_lvtpc)
 {
@@ -72,8 +84,7 @@ static bool load_and_put(u32 guest_lvtpc)
  */
 static void guest_controls_nothing_but_mask(struct kunit *test)
 {
-	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
-	kunit_activate_static_stub(test, x86_host_traces, no);
+	fake_host(test, no, no);
 
 	load_and_put(APIC_DM_NMI | 0xff);
 	load_and_put(~0);
@@ -89,8 +100,7 @@ static void guest_controls_nothing_but_mask(struct kunit *test)
 /* An NMI at any point in between finds that LVTPC is none of its business. */
 static void host_handler_is_kept_out_first(struct kunit *test)
 {
-	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
-	kunit_activate_static_stub(test, x86_host_traces, no);
+	fake_host(test, no, no);
 
 	KUNIT_EXPECT_FALSE(test, load_and_put(0));
 
@@ -102,9 +112,7 @@ static void host_handler_is_kept_out_first(struct kunit *test)
 /* A guest that wants no interrupts must not keep the host's from it. */
 static void mask_is_ignored_while_host_traces(struct kunit *test)
 {
-	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
-	kunit_activate_static_stub(test, x86_host_traces, yes);
-	kunit_activate_static_stub(test, x86_trace_is_full, no);
+	fake_host(test, yes, no);
 
 	load_and_put(~0);
 
@@ -115,16 +123,11 @@ static void mask_is_ignored_while_host_traces(struct kunit *test)
 
 static void missed_host_pmi_is_repeated(struct kunit *test)
 {
-	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
-	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
-	kunit_activate_static_stub(test, x86_host_traces, yes);
-
-	kunit_activate_static_stub(test, x86_trace_is_full, no);
+	fake_host(test, yes, no);
 	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
 
-	kunit_deactivate_static_stub(test, x86_trace_is_full);
-	kunit_activate_static_stub(test, x86_trace_is_full, yes);
+	fake_host(test, yes, yes);
 	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
 }
@@ -135,11 +138,7 @@ static void missed_host_pmi_is_repeated(struct kunit *test)
  */
 static void host_pmi_without_trace_is_dropped(struct kunit *test)
 {
-	kunit_activate_static_stub(test, x86_write_lvtpc, note_write);
-	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
-	kunit_activate_static_stub(test, x86_host_traces, no);
-	kunit_activate_static_stub(test, x86_trace_is_full, yes);
-
+	fake_host(test, no, yes);
 	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
 }

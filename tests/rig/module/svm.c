@@ -55,7 +55,7 @@ struct guest {
 	u32 int_ctl, event_inj;
 	int next;
 	bool host_if, guest_if, single_step;
-	bool host_asid, no_svme;	/* not valid */
+	bool host_asid, no_svme;	/* VMRUN refuses either */
 	u64 sel[2];
 	u64 preset;
 };
@@ -214,9 +214,12 @@ static void intercept(u32 msr, bool read, bool write)
 /* VMRUN refuses the guest: its state in the VMCB stays what it is. */
 static void failed_vmrun_saves_nothing(struct kunit *test)
 {
+	const u32 inject = SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_INTR | VECTOR_FIXED;
 	const struct guest g[] = {
-		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .host_asid = true },
-		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .no_svme = true },
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
+		  .host_asid = true },
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
+		  .no_svme = true },
 	};
 	struct outcome o;
 	int i;
@@ -228,6 +231,8 @@ static void failed_vmrun_saves_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, o.rax, g[i].rax, "%d: RAX", i);
 		KUNIT_EXPECT_EQ_MSG(test, page.vmcb->control.next_rip,
 				    (unsigned long)g[i].code + g[i].next, "%d: nRIP", i);
+		KUNIT_EXPECT_EQ_MSG(test, page.vmcb->control.event_inj, inject,
+				    "%d: EVENTINJ", i);
 	}
 }
 
