@@ -242,7 +242,7 @@ try()
 
 run()
 {
-	local name=$1 hint=$_vpmu_hint rc=0
+	local name=$1 hint=$_vpmu_hint rc=0 errors='(^|[ :])error: |: undefined reference|No space left'
 
 	_vpmu_hint=
 	set +e
@@ -251,7 +251,13 @@ run()
 	set -e
 	_vpmu_failed=
 	if ((rc)); then
-		info "[$(elapsed)] failed (exit status $rc): $name; the last lines:"
+		info "[$(elapsed)] failed (exit status $rc): $name"
+		# The other compilers go on for a while: what went wrong may stand far above the end.
+		if grep -q -E "$errors" "$VPMU_LOG/$name.log"; then
+			info "  errors in its log:"
+			grep -m 5 -E "$errors" "$VPMU_LOG/$name.log" | sed 's/^/    | /' >&2 || true
+		fi
+		info "  the last lines:"
 		tail -n 20 "$VPMU_LOG/$name.log" | sed 's/^/    | /' >&2
 		info "  whole log: $VPMU_LOG/$name.log"
 		[[ -z $hint ]] || info "  next: $hint"
