@@ -4,8 +4,8 @@
 
 Bochs (--bochs PROGRAM --rc FILE): FILE must have a line "com1: @CONSOLE@", which is replaced.
 QEMU (--qemu COMMAND...): "-serial DEVICE" is added.  Exit status: L1's own ("vpmu: L1 exit status N"
-on its console, at most 119), 124 after the time limit, 125 if the emulator ended without such a
-line, 130 after Ctrl-C.
+on its console, at most 119; 0 if somebody powers it off from an interactive console), 124 after the
+time limit, 125 if the emulator ended otherwise, 130 after Ctrl-C.
 
 Examples: run-l1.py --console console.log --echo --timeout 300 --bochs ./bochs --rc bochsrc
           run-l1.py --console console.log --qemu qemu-system-x86_64 -kernel bzImage -append console=ttyS0
@@ -100,9 +100,10 @@ class Console:
 
     marker = re.compile(rb"vpmu: L1 exit status (\d+)\r*$")
 
-    def __init__(self, log, echo):
+    def __init__(self, log, args):
         self.log = log
-        self.echo = echo
+        self.echo = args.echo or args.interactive
+        self.interactive = args.interactive
         self.line = b""
         self.status = None
         self.shell = False
@@ -117,6 +118,8 @@ class Console:
             match = self.marker.search(line)
             if match:
                 self.status = min(int(match[1]), 119)
+            elif self.interactive and self.status is None and b"reboot: Power down" in line:
+                self.status = 0  # somebody typed "poweroff -f"
         # The prompt is no whole line.
         self.shell = self.shell or self.line.startswith(PROMPT)
 
@@ -167,7 +170,7 @@ def main():
     args = arguments()
     saved = None
     with open(args.console, "wb") as log:
-        console = Console(log, args.echo or args.interactive)
+        console = Console(log, args)
         if args.interactive:
             fd, theirs = pty.openpty()
             tty.setraw(theirs)
