@@ -30,8 +30,8 @@ default_machine=sapphire-rapids
 # interrupts per instruction. About what the emulator reaches in real time.
 _ips=100000000
 # The same for QEMU: 2^2 ns per instruction, and an idle machine does not wait, unless somebody types there. Its clocks
-# follow the instructions, not the real time of a busy host: tests that compare clocks pass or fail for their own
-# reasons.
+# follow the instructions, not the real time of a busy host, with which some tests that compare clocks fail, also on the
+# pristine kernel.
 _icount=shift=2
 
 machine_names() { (cd "$VPMU_ROOT/rig/machines" && ls); }
@@ -172,8 +172,9 @@ machine_run()
 	args+=(--console "$dir/console.log" --timeout "$timeout")
 	if [[ $emulator == qemu ]]; then
 		cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --qemu qemu-system-x86_64 -nodefaults -no-user-config \
-			-display none -no-reboot -machine q35,accel=tcg -icount "$_icount${script:+,sleep=off}" -cpu "$model" -smp "$cpus" \
-			-m "$memory" -kernel "$KERNEL_DIR/bzImage" -initrd "$dir/initrd.cpio" -append "$cmdline"
+			-display none -no-reboot -machine q35,accel=tcg -icount "$_icount${script:+,sleep=off}" \
+			-cpu "$model" -smp "$cpus" -m "$memory" \
+			-kernel "$KERNEL_DIR/bzImage" -initrd "$dir/initrd.cpio" -append "$cmdline"
 		return
 	fi
 	need xorriso

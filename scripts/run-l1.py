@@ -99,6 +99,7 @@ class Console:
     """What comes from L1: into the log, onto stdout, searched for the exit status."""
 
     marker = re.compile(rb"vpmu: L1 exit status (\d+)\r*$")
+    power_down = re.compile(rb"^\[ *[\d.]+\] reboot: Power down\r*$")
 
     def __init__(self, log, args):
         self.log = log
@@ -118,7 +119,7 @@ class Console:
             match = self.marker.search(line)
             if match:
                 self.status = min(int(match[1]), 119)
-            elif self.interactive and self.status is None and b"reboot: Power down" in line:
+            elif self.interactive and self.status is None and self.power_down.search(line):
                 self.status = 0  # somebody typed "poweroff -f"
         # The prompt is no whole line.
         self.shell = self.shell or self.line.startswith(PROMPT)
