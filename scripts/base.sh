@@ -6,7 +6,7 @@
 #
 #   base_get linux|bochs     makes sure that the base is there; sets BASE_COMMIT and BASE_NAME (for messages)
 #   base_store linux|bochs   prints the repository that holds it
-#   $PATCHSET                scripts/patchset.py
+#   $PATCHSET                scripts/patchset
 #   base_linux_version VER SHA256   a certain linux-source-6.12 of apt; sets the same
 #   series_mails REPO BASE TIP DIR  the commits BASE..TIP as mails with a cover letter in DIR; prints their number
 #
@@ -24,7 +24,7 @@ LINUX_SERIES=6.12
 
 export BASE_COMMIT='' BASE_NAME=''
 _base_dl=$VPMU_CACHE/download
-export PATCHSET=$VPMU_ROOT/scripts/patchset.py
+export PATCHSET=$VPMU_ROOT/scripts/patchset
 
 base_store() { printf '%s\n' "$VPMU_CACHE/git/$1.git"; }
 
@@ -64,11 +64,11 @@ _import_tar()
 	set -o pipefail
 	case $file in
 	*.deb) tree=$(dpkg-deb --fsys-tarfile "$file" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
-		xz -dc -T2 | "$PATCHSET" tar "$(base_store "$set")") ;;
-	*.tar.xz | *.txz) tree=$(xz -dc -T2 "$file" | "$PATCHSET" tar "$(base_store "$set")") ;;
-	*.tar.gz | *.tgz) tree=$(gzip -dc "$file" | "$PATCHSET" tar "$(base_store "$set")") ;;
-	*.tar.zst) tree=$(zstd -dc "$file" | "$PATCHSET" tar "$(base_store "$set")") ;;
-	*.tar) tree=$("$PATCHSET" tar "$(base_store "$set")" <"$file") ;;
+		xz -dc -T2 | python3 "$PATCHSET" tar "$(base_store "$set")") ;;
+	*.tar.xz | *.txz) tree=$(xz -dc -T2 "$file" | python3 "$PATCHSET" tar "$(base_store "$set")") ;;
+	*.tar.gz | *.tgz) tree=$(gzip -dc "$file" | python3 "$PATCHSET" tar "$(base_store "$set")") ;;
+	*.tar.zst) tree=$(zstd -dc "$file" | python3 "$PATCHSET" tar "$(base_store "$set")") ;;
+	*.tar) tree=$(python3 "$PATCHSET" tar "$(base_store "$set")" <"$file") ;;
 	*) die "$file: expected a .tar, .tar.xz, .tar.gz, .tar.zst or .deb" ;;
 	esac
 	if [[ $set == linux ]]; then

@@ -72,6 +72,8 @@ export VPMU_ROOT VPMU_CACHE VPMU_BUILD VPMU_LOG VPMU_VERBOSE VPMU_T0
 export LC_ALL=C.UTF-8
 # Programs are those of the packages that ./vpmu setup installs, whatever else is in front of them.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+# Python's compiled modules are written there, not beside the sources.
+export PYTHONPYCACHEPREFIX=$VPMU_BUILD/python
 # The user's and the environment's git settings must not change what is built here.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
