@@ -34,6 +34,8 @@
 #                        log's name, the hint; exit 1. Not to be called from a condition (`if run`, `run ||`).
 #   try NAME CMD...      the same, but returns CMD's exit status without a word. In a condition, errexit is off in CMD.
 #   cmd CMD...           runs CMD with its output as it is; shows it after -v
+#   attended CMD...      the same for what takes long: what ends this script ends CMD, too, at once, with all that it
+#                        started (so do run and try). Otherwise bash lets it finish first.
 #   as_root CMD...       the same as root: directly, else through sudo
 #
 # Files:
@@ -113,11 +115,49 @@ elapsed()
 _vpmu_on_exit=()
 _vpmu_failed=
 
+# _vpmu_tree PID...: these processes and all that they started
+_vpmu_tree()
+{
+	local pid children
+
+	for pid; do
+		children=()
+		# One that has just ended is no mistake.
+		read -r -a children 2>/dev/null <"/proc/$pid/task/$pid/children" || true
+		printf '%s\n' "$pid"
+		((!${#children[@]})) || _vpmu_tree "${children[@]}"
+	done
+}
+
+# end_trees PID...: ends these children of this script and all that they started
+end_trees()
+{
+	local pids signal i fd
+
+	(($#)) || return 0
+	mapfile -t pids < <(_vpmu_tree "$@")
+	exec {fd}<> <(:)
+	for signal in TERM KILL; do
+		kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+		for ((i = 0; i < 50; i++)); do
+			kill -0 "${pids[@]}" 2>/dev/null || break 2
+			read -r -t 0.1 -u "$fd" || true
+		done
+	done
+	exec {fd}>&-
+	wait "$@" 2>/dev/null || true
+}
+
+_vpmu_child=
+_vpmu_pulse_pid=
+
 _vpmu_exit()
 {
 	local rc=$? i
 
 	trap - EXIT INT TERM HUP ERR
+	# shellcheck disable=SC2086 # none, one or two
+	end_trees $_vpmu_child $_vpmu_pulse_pid
 	# A command failed that nobody expected to: never end without a word.
 	[[ -z $_vpmu_failed || $rc == 0 ]] || info "error: $_vpmu_failed"
 	for ((i = ${#_vpmu_on_exit[@]} - 1; i >= 0; i--)); do
@@ -180,6 +220,18 @@ cmd()
 	"$@"
 }
 
+attended()
+{
+	local rc=0
+
+	show_cmd "$@"
+	"$@" <&0 &
+	_vpmu_child=$!
+	wait "$_vpmu_child" || rc=$?
+	_vpmu_child=
+	return "$rc"
+}
+
 as_root()
 {
 	if [[ $EUID == 0 ]]; then
@@ -217,7 +269,7 @@ _vpmu_pulse()
 # Runs CMD with a log and life signs; its exit status is the result.
 try()
 {
-	local name=$1 log rc pulse errexit=+e
+	local name=$1 log rc errexit=+e
 
 	shift
 	log=$VPMU_LOG/$name.log
@@ -225,17 +277,21 @@ try()
 	show_cmd "$@"
 	printf '+%s\n' "$(printf ' %q' "$@")" >"$log"
 	_vpmu_pulse "$log" &
-	pulse=$!
+	_vpmu_pulse_pid=$!
 	[[ $- != *e* ]] || errexit=-e
 	set +e
 	(
 		trap - EXIT INT TERM HUP ERR
 		set -e
 		"$@"
-	) >>"$log" 2>&1 </dev/null
+	) >>"$log" 2>&1 </dev/null &
+	_vpmu_child=$!
+	wait "$_vpmu_child"
 	rc=$?
-	kill "$pulse" 2>/dev/null
-	wait "$pulse" 2>/dev/null
+	_vpmu_child=
+	kill "$_vpmu_pulse_pid" 2>/dev/null
+	wait "$_vpmu_pulse_pid" 2>/dev/null
+	_vpmu_pulse_pid=
 	set "$errexit"
 	[[ ! -t 2 ]] || printf '\r\033[K' >&2
 	_vpmu_failed=

@@ -74,9 +74,9 @@ _need_bochs()
 
 machine_trees()
 {
-	"$VPMU_ROOT/scripts/setup" --packages
-	[[ -n ${LINUX_TREE-} ]] || "$VPMU_ROOT/scripts/tree"
-	[[ -n ${BOCHS_TREE-} ]] || ! _need_bochs "$@" || "$VPMU_ROOT/scripts/tree" --bochs
+	attended "$VPMU_ROOT/scripts/setup" --packages
+	[[ -n ${LINUX_TREE-} ]] || attended "$VPMU_ROOT/scripts/tree"
+	[[ -n ${BOCHS_TREE-} ]] || ! _need_bochs "$@" || attended "$VPMU_ROOT/scripts/tree" --bochs
 }
 
 # machine_get MACHINE KEY: one setting of the machine's file
