@@ -353,7 +353,13 @@ _build_tests()
 
 artefact_tests()
 {
-	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" @"$VPMU_ROOT/tests" @"$VPMU_ROOT/bench" \
+	local dir parts=()
+
+	# Suites that run here alone have no part in it.
+	for dir in "$VPMU_ROOT"/tests/*; do
+		[[ -d $dir && ! -e $dir/run ]] || parts+=("${dir##*/}" "@$dir")
+	done
+	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" "${parts[@]}" @"$VPMU_ROOT/bench" \
 		"$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
 	! cached "$TESTS_DIR" || return 0
 	run tests publish "$TESTS_DIR" _build_tests
