@@ -319,8 +319,8 @@ artefact_selftests()
 # ---- our own test programs ----
 
 # tests/SUITE/NAME.c (or bench/NAME.c) becomes NAME, linked statically; NAME.so.c becomes NAME.so, to be
-# preloaded; NAME.S has no C library under it, so that each of its instructions is in sight. A suite with a
-# Makefile builds itself into O, its kernel modules with KDIR.
+# preloaded; NAME.S has no C library under it, so that each of its instructions is in sight, and NAME32.S is for
+# 32-bit programs. A suite with a Makefile builds itself into O, its kernel modules with KDIR.
 _build_tests()
 {
 	local out=$1 dir dst src
@@ -342,6 +342,7 @@ _build_tests()
 				ccache gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$dst/$(basename "$src" .c)" "$src"
 				;;
 			*.c) ccache gcc -O2 -Wall -Wextra -Werror -static -o "$dst/$(basename "$src" .c)" "$src" ;;
+			*32.S) gcc -m32 -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
 			*.S) gcc -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
 			esac
 		done

@@ -17,6 +17,7 @@
 #	--env NAME=VALUE	for the script; may be repeated
 #	--cpus N, --skid N	processors; instructions from an overflow to its interrupt
 #	--memory MIB		of L1 (default: 1024)
+#	--initrd-tail BYTES	let the initramfs end so much below a full MiB: what stands there is easily overwritten
 #	--append TEXT		more for L1's kernel command line
 #	--marks FILE		where the emulator's marks go
 #	--timeout SECONDS	of real time
@@ -29,6 +30,8 @@ default_machine=sapphire-rapids
 # Clock ticks per second of the emulated machine; an instruction takes one. Lower: more timer
 # interrupts per instruction. About what the emulator reaches in real time.
 _ips=100000000
+# What the firmware of Bochs takes for the ACPI tables at the top of memory.
+_firmware_tables=65536
 # The same for QEMU: 2^2 ns per instruction, and an idle machine does not wait, unless somebody types there. Its clocks
 # follow the instructions, not the real time of a busy host, with which some tests that compare clocks fail, also on the
 # pristine kernel.
@@ -119,7 +122,7 @@ _boot_iso()
 
 machine_run()
 {
-	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 append='' marks='' timeout=0 env=() args=()
+	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 tail='' append='' marks='' timeout=0 env=() args=()
 	local dir size extra model vendor perfmon emulator cmdline
 
 	shift
@@ -133,6 +136,7 @@ machine_run()
 		--append) append+=" $2"; shift ;;
 		--marks) marks=$2; shift ;;
 		--memory) memory=$2; shift ;;
+		--initrd-tail) tail=$2; shift ;;
 		--timeout) timeout=$2; shift ;;
 		--echo) args+=(--echo) ;;
 		--times) args+=(--times "$2"); shift ;;
@@ -164,10 +168,14 @@ machine_run()
 	else
 		args+=(--interactive)
 	fi
-	{
-		cat "$ROOTFS_DIR/initrd.cpio"
-		_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 -
-	} >"$dir/initrd.cpio"
+	_cpio_list "$dir/initrd" | "$ROOTFS_DIR/gen_init_cpio" -t 0 - >"$dir/last.cpio"
+	cp "$ROOTFS_DIR/initrd.cpio" "$dir/initrd.cpio"
+	if [[ -n $tail ]]; then
+		# Zeroes between two archives
+		size=$(($(stat -c %s "$dir/initrd.cpio") + $(stat -c %s "$dir/last.cpio") + tail))
+		truncate -s "+$(((1048576 - size % 1048576) % 1048576))" "$dir/initrd.cpio"
+	fi
+	cat "$dir/last.cpio" >>"$dir/initrd.cpio"
 	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check$append"
 	args+=(--console "$dir/console.log" --timeout "$timeout")
 	if [[ $emulator == qemu ]]; then
@@ -181,7 +189,7 @@ machine_run()
 	# Above the memory of L1. Not memory that Linux may use otherwise: an initrd that no boot loader told of is not
 	# reserved.
 	size=$(stat -c %s "$dir/initrd.cpio")
-	extra=$((size / 1048576 + 1))
+	extra=$(((size + _firmware_tables + 1048575) / 1048576))
 	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${memory}M,$size memmap=${extra}M\$${memory}M"
 	cat >"$dir/bochsrc" <<-END
 		display_library: nogui

@@ -209,6 +209,57 @@ static void exact(void)
 	       n * (5 + syscalls));
 }
 
+/*
+ * Published tests of PMUs read as many new lines of memory, one after the other, and accept from one
+ * miss to as many as there are lines, and from as many references as lines to twice that.
+ */
+#define LINES 100000
+
+static void read_lines(uint64_t n)
+{
+	static char *memory;
+
+	if (!memory) {
+		memory = mmap(NULL, LINES * 64, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		if (memory == MAP_FAILED) {
+			perror("mmap");
+			exit(1);
+		}
+	}
+	for (uint64_t i = 0; i < n; i++)
+		(void)*(volatile char *)(memory + i * 64);
+}
+
+static long long count_lines(uint64_t config)
+{
+	long long val;
+	int fd;
+
+	read_lines(0);
+	fd = event(config, USER);
+	if (fd < 0)
+		return -1;
+	ioctl(fd, PERF_EVENT_IOC_RESET, 0);
+	ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);
+	read_lines(LINES);
+	ioctl(fd, PERF_EVENT_IOC_DISABLE, 0);
+	if (read(fd, &val, sizeof(val)) != sizeof(val))
+		val = -1;
+	close(fd);
+	return val;
+}
+
+static void cache(void)
+{
+	long long misses = count_lines(PERF_COUNT_HW_CACHE_MISSES);
+	long long references = count_lines(PERF_COUNT_HW_CACHE_REFERENCES);
+
+	printf("# %d lines: %lld cache references, %lld misses\n", LINES, references, misses);
+	report(misses >= 1 && misses <= LINES, "cache misses of new lines in a row");
+	report(references >= LINES && references <= 2 * LINES, "cache references of new lines in a row");
+}
+
 static sigjmp_buf jump;
 
 static void on_segv(int sig)
@@ -327,6 +378,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	exact();
+	cache();
 	user_rdpmc();
 	printf("1..%d\n", tests);
 	return failures != 0;

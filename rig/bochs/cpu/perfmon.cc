@@ -681,6 +681,8 @@ void bx_perfmon_c::count_lines(bx_phy_address paddr, unsigned len)
     if (*last != line) {
       *last = line;
       cache_misses++;
+      // the prefetcher: two lines, aligned to their size, come together
+      cold->last[(line ^ 1) & (bx_perfmon_cold_t::LAST_LINES - 1)] = line ^ 1;
     }
     missed();
   }

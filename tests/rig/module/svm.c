@@ -46,6 +46,7 @@ static struct {
  * @next: where an injected software interrupt returns to, from the beginning of the code
  * @host_if: RFLAGS.IF of the host at VMRUN, as @guest_if
  * @single_step: RFLAGS.TF of the guest
+ * @step_vmrun: RFLAGS.TF of the host when VMRUN begins
  * @sel: selects of counter 0, 1
  */
 struct guest {
@@ -54,7 +55,7 @@ struct guest {
 	u64 intercepts;
 	u32 int_ctl, event_inj;
 	int next;
-	bool host_if, guest_if, single_step;
+	bool host_if, guest_if, single_step, step_vmrun;
 	bool host_asid, no_svme;	/* VMRUN refuses either */
 	u64 sel[2];
 	u64 preset;
@@ -153,7 +154,9 @@ static void enter(const struct guest *g, struct outcome *o)
 		rig_idt_load(&host_idt);
 		wr(RIG_AMD_SEL(1), g->sel[1]);
 		wr(RIG_AMD_SEL(0), g->sel[0]);
-		rig_svm_enter(regs, virt_to_phys(page.vmcb), g->host_if);
+		rig_svm_enter(regs, virt_to_phys(page.vmcb),
+			      (g->host_if ? RIG_SVM_HOST_IF : 0) |
+			      (g->step_vmrun ? RIG_SVM_STEP : 0));
 		wr(RIG_AMD_SEL(0), 0);
 		wr(RIG_AMD_SEL(1), 0);
 		o->pending = vector_pending(VECTOR_FIXED);
@@ -495,6 +498,22 @@ static void single_step_stays_in_guest(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, o.host_dbs, 0, "#DB in the host");
 }
 
+/*
+ * For the host VMRUN acts like one instruction, which completes with #VMEXIT: there its single-step
+ * trap comes, and not in the guest.
+ */
+static void vmrun_is_one_step(struct kunit *test)
+{
+	const struct guest g = { .code = rig_guest_nop10, .step_vmrun = true };
+	struct outcome o;
+
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "guest without a trap");
+	KUNIT_EXPECT_EQ_MSG(test, o.host_dbs, 1, "#DB in the host");
+	KUNIT_EXPECT_EQ_MSG(test, rig_host_db_rip - (unsigned long)rig_svm_exited, 0,
+			    "place of the trap");
+}
+
 /* ---- the interrupt ---- */
 
 /* The guest's 1000 instructions must do for the overflow and the skid after it. */
@@ -771,6 +790,7 @@ static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(injected_software_interrupt_returns_to_nrip),
 	KUNIT_CASE(debug_exception_saves_dr6),
 	KUNIT_CASE(single_step_stays_in_guest),
+	KUNIT_CASE(vmrun_is_one_step),
 	KUNIT_CASE(pmi_nmi_exits),
 	KUNIT_CASE(pmi_nmi_in_guest),
 	KUNIT_CASE(pmi_fixed_exits),

@@ -2,14 +2,17 @@
 /* Entering a guest that is a few instructions of guest_asm.h and shares the address space. */
 #include <linux/linkage.h>
 
+#include "svm_asm.h"
+
 	.text
 
 /*
- * void rig_svm_enter(u64 regs[5], u64 vmcb, u64 host_if)
+ * void rig_svm_enter(u64 regs[5], u64 vmcb, u64 flags)
  *
  * Guest registers in and out: %rcx, %rdx, %rdi, %rbx; %rax is the VMCB's business.  regs[4] gets
- * the number of NMIs that the host took between #VMEXIT and STGI.  With @host_if physical
- * interrupts may exit (V_INTR_MASKING); GIF keeps them from the host.
+ * the number of NMIs that the host took between #VMEXIT and STGI.  With RIG_SVM_HOST_IF physical
+ * interrupts may exit (V_INTR_MASKING); GIF keeps them from the host.  With RIG_SVM_STEP the host's
+ * TF is set when VMRUN begins.
  */
 SYM_FUNC_START(rig_svm_enter)
 	push	%rbx
@@ -21,14 +24,21 @@ SYM_FUNC_START(rig_svm_enter)
 	push	%rdi
 	mov	%rsi, %rax
 	clgi
-	test	%rdx, %rdx
+	mov	%rdx, %r8
+	test	$RIG_SVM_HOST_IF, %r8
 	jz	1f
 	sti
 1:	mov	0(%rdi), %rcx
 	mov	8(%rdi), %rdx
 	mov	24(%rdi), %rbx
 	mov	16(%rdi), %rdi
-	vmrun	%rax
+	test	$RIG_SVM_STEP, %r8
+	jz	3f
+	pushfq
+	orl	$0x100, (%rsp)
+	popfq
+3:	vmrun	%rax
+SYM_INNER_LABEL(rig_svm_exited, SYM_L_GLOBAL)
 	cli
 	push	%rdi
 	mov	8(%rsp), %rdi
@@ -115,14 +125,20 @@ SYM_CODE_START(rig_guest_cr2)
 	vmmcall
 SYM_CODE_END(rig_guest_cr2)
 
-/* #DB in the host: there should be none */
+/* #DB in the host: note the place, end stepping */
 SYM_CODE_START(rig_host_db)
 	incl	rig_host_dbs(%rip)
+	push	%rax
+	mov	8(%rsp), %rax
+	mov	%rax, rig_host_db_rip(%rip)
+	andl	$~0x100, 24(%rsp)
+	pop	%rax
 	iretq
 SYM_CODE_END(rig_host_db)
 
 	.bss
-	.balign	4
+	.balign	8
+SYM_DATA(rig_host_db_rip, .quad 0)
 SYM_DATA(rig_host_dbs, .long 0)
 
 	.text
