@@ -7,6 +7,7 @@
 #
 #   artefact_kernel patched|base|debug	KERNEL_DIR	bzImage, modules (lib/modules), config
 #   artefact_bochs patched|base	BOCHS_DIR	bochs
+#   artefact_qemu		QEMU_DIR	vmrun.so, to be preloaded into QEMU where it emulates AMD hosts
 #   artefact_perf			PERF_DIR	perf, static
 #   artefact_selftests		SELFTESTS_DIR	the kernel's KVM selftests
 #   artefact_tests		TESTS_DIR	programs of tests/* and bench, static
@@ -246,6 +247,19 @@ artefact_bochs()
 	info "          building the emulator, Bochs ($which, a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
 	run "bochs-$which" publish "$BOCHS_DIR" _build_bochs "$SOURCE" "$VPMU_BUILD/bochs-$which.obj"
+}
+
+# ---- QEMU ----
+
+_build_qemu() { gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$1/vmrun.so" "$VPMU_ROOT/rig/qemu/vmrun.c"; }
+
+artefact_qemu()
+{
+	need gcc
+	QEMU_DIR=$VPMU_CACHE/qemu/$(content_key @"$VPMU_ROOT/rig/qemu" "$(compiler_key)" \
+		"$(declare -f _build_qemu)" | cut -c 1-16)
+	! cached "$QEMU_DIR" || return 0
+	run qemu publish "$QEMU_DIR" _build_qemu
 }
 
 # ---- perf ----

@@ -75,6 +75,17 @@ _need_bochs()
 	return 1
 }
 
+# Does one of them need QEMU?
+_need_qemu()
+{
+	local machine
+
+	for machine; do
+		[[ $(machine_get "$machine" emulator) != qemu ]] || return 0
+	done
+	return 1
+}
+
 machine_trees()
 {
 	attended "$VPMU_ROOT/scripts/setup" --packages
@@ -94,6 +105,7 @@ machine_artefacts()
 	local guest=
 
 	! _need_bochs "${@:2}" || artefact_bochs patched
+	! _need_qemu "${@:2}" || artefact_qemu
 	if [[ $1 == debug ]]; then
 		# What is to be checked is the host; its guests' counts are those of the usual kernel.
 		artefact_kernel patched
@@ -179,9 +191,10 @@ machine_run()
 	cmdline="console=ttyS0,115200 quiet panic=-1 nmi_watchdog=0 tsc=reliable no_timer_check$append"
 	args+=(--console "$dir/console.log" --timeout "$timeout")
 	if [[ $emulator == qemu ]]; then
-		cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --qemu qemu-system-x86_64 -nodefaults -no-user-config \
-			-display none -no-reboot -machine q35,accel=tcg -icount "$_icount${script:+,sleep=off}" \
-			-cpu "$model" -smp "$cpus" -m "$memory" \
+		# QEMU as it stands injects interrupts into guests twice now and then: rig/qemu/vmrun.c.
+		cmd "$VPMU_ROOT/scripts/run-l1.py" "${args[@]}" --qemu env LD_PRELOAD="$QEMU_DIR/vmrun.so" \
+			qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35,accel=tcg \
+			-icount "$_icount${script:+,sleep=off}" -cpu "$model" -smp "$cpus" -m "$memory" \
 			-kernel "$KERNEL_DIR/bzImage" -initrd "$dir/initrd.cpio" -append "$cmdline"
 		return
 	fi
