@@ -360,7 +360,7 @@ _build_tests()
 			*.S) gcc -Wall -Werror -static -nostdlib -o "$dst/$(basename "$src" .S)" "$src" ;;
 			esac
 		done
-		find "$dir" -maxdepth 1 -type f ! -name '*.[cSh]' ! -name suite ! -name here ! -name '*.py' \
+		find "$dir" -maxdepth 1 -type f ! -name '*.[cSh]' ! -name suite ! -name here ! -name rules ! -name '*.py' \
 			-exec cp {} "$dst/" \;
 	done
 	find "$out" -type f -perm -100 -exec sh -c 'head -c 4 "$1" | grep -q ELF && strip --strip-debug "$1"' - {} \;

@@ -402,7 +402,7 @@ declare -A _vpmu_locks=()
 _make_dir()
 {
 	mkdir -p "$1" 2>/dev/null || die "cannot make the directory $1" \
-		"is the disk full? If that is nobody's place to write, set VPMU_CACHE to a directory of yours"
+		"is the disk full? If that place can't be written to, set VPMU_CACHE to a directory of yours"
 }
 
 lock()

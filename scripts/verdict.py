@@ -59,14 +59,14 @@ def counts(verdict, found):
 def samples(verdict, found):
     want = LONG * PER_ITERATION["instructions:u"] // PERIOD
     have = int(found.get("samples", 0))
-    verdict.line(abs(have - want) <= 1, f"perf record in the guest: {have} samples, must be {want}, give or take one")
+    verdict.line(abs(have - want) <= 1, f"perf record in the guest: {have} samples, must be {want}, plus or minus one")
     sampler = found.get("sampler")
     if not sampler:
         verdict.line(False, "the guest's sampler did not finish")
         return
     want = SAMPLER_INSTRUCTIONS // SAMPLER_PERIOD
     verdict.line(abs(sampler["samples"] - want) <= 1 and sampler["lost"] == 0,
-                 f"a loop sampled {sampler['samples']} times, must be {want}, give or take one; {sampler['lost']} lost")
+                 f"a loop sampled {sampler['samples']} times, must be {want}, plus or minus one; {sampler['lost']} lost")
 
 
 def interrupts(verdict, found, passthrough):

@@ -59,7 +59,7 @@ near()
 	if [ -n "$2" ] && [ "$2" -ge $(($3 - $4)) ] 2>/dev/null && [ "$2" -le $(($3 + $4)) ]; then
 		ktap_ok "$1"
 	else
-		ktap_not_ok "$1" "have '$2', want $3, give or take $4"
+		ktap_not_ok "$1" "have '$2', want $3, plus or minus $4"
 	fi
 }
 

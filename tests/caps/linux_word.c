@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A feature that Linux made up isn't part of any CPUID. */
+/* Expect: BUILD_BUG_ON failed: x86_leaf == CPUID_LNX_1 */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

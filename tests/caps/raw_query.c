@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Raw CPUID can't be asked for features, other than XSAVES. */
+/* Expect: implicit declaration of function .?guest_cpuid_has */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

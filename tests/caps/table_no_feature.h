@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* There is no such feature. */
-#define CAP_WORD CPUID_1_ECX
-	CAP(hardware, CX17)
-#undef CAP_WORD
+/* Expect: X86_FEATURE_CX17.? undeclared */
+#define FEATURE_WORD CPUID_1_ECX
+	FEATURE(hardware, CX17)
+#undef FEATURE_WORD

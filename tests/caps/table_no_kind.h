@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* There is no such kind. */
-#define CAP_WORD CPUID_1_ECX
-	CAP(hardwired, SMX)
-#undef CAP_WORD
+/* Expect: CPU_CAP_hardwired.? undeclared */
+#define FEATURE_WORD CPUID_1_ECX
+	FEATURE(hardwired, SMX)
+#undef FEATURE_WORD

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* AVX10 is a number of KVM's own, which the kernel can't be asked for. */
-#define CAP_WORD CPUID_7_1_EDX
-	CAP(scattered, AVX10)
-#undef CAP_WORD
+/* AVX10 has a number of KVM's own only, which the kernel cannot be asked for. */
+/* Expect: AVX10: the kernel does not know the feature, use FEATURE */
+#define KVM_X86_FEATURE_AVX10 X86_FEATURE_AVX10
+#define FEATURE_WORD CPUID_7_1_EDX
+	SCATTERED_FEATURE(hardware, AVX10)
+#undef FEATURE_WORD

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* SMX is in 0x1.ECX. */
-#define CAP_WORD CPUID_7_0_EBX
-	CAP(emulated, SMX)
-#undef CAP_WORD
+/* Expect: SMX: move the line to the word of the feature, or use SCATTERED_FEATURE */
+#define FEATURE_WORD CPUID_7_0_EBX
+	FEATURE(emulated, SMX)
+#undef FEATURE_WORD

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A feature is asked for by the kernel's number, not by its place in a word of KVM's own that isn't in use. */
+/* Expect: KVM does not know the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The same for a vCPU's features. */
+/* Expect: KVM does not know the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Setting a feature that isn't in the table if the kernel has it. */
+/* Expect: KVM does not know the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Clearing a feature that can't be set. */
+/* Expect: KVM does not know the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

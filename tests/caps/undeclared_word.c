@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A word of CPUID that has no features in the table. */
+/* Expect: KVM does not know the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Setting a feature that the kernel has no number for if the kernel has it. */
+/* Expect: The kernel has no number for the feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* AMD's copy of APIC: has no number, and whoever makes one up can't ask for it. */
+/* Expect: AMD.s copy of a feature */
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Only 0x80000001.EDX has copies. */
+/* Expect: only 0x80000001.EDX has copies */
+#define FEATURE_WORD CPUID_8000_0001_ECX
+	FEATURE(aliased, CLFLUSH)
+#undef FEATURE_WORD
