@@ -11,6 +11,7 @@
 #   artefact_perf			PERF_DIR	perf, static
 #   artefact_selftests		SELFTESTS_DIR	the kernel's KVM selftests
 #   artefact_tests		TESTS_DIR	programs of tests/* and bench, static
+#   artefact_guest_kernel	GUEST_KERNEL_DIR	vmlinuz: Debian 12's kernel for clouds, as a guest's
 #   artefact_rootfs KERNEL_DIR [GUEST_KERNEL_DIR]
 #				ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
 #
@@ -378,6 +379,79 @@ artefact_tests()
 		"$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
 	! cached "$TESTS_DIR" || return 0
 	run tests publish "$TESTS_DIR" _build_tests
+}
+
+# ---- a kernel of somebody else ----
+
+_guest_kernel_meta=linux-image-cloud-amd64
+_guest_kernel_series=6.1
+
+# Prints "package version sha256" of the newest on offer.
+_guest_kernel_newest()
+{
+	local version package sum
+
+	version=$(apt_versions "$_guest_kernel_meta" |
+		sed -n "/^${_guest_kernel_series//./\\.}\\.[0-9]/ { s/ .*//p; q }")
+	[[ -n $version ]] || return 0
+	package=$(apt_private apt-cache show "$_guest_kernel_meta=$version" |
+		sed -n 's/^Depends:.* \?\(linux-image-[^ ]*-cloud-amd64\) .*/\1/p' | head -n 1)
+	sum=$(apt_versions "$package" | sed -n "s/^$version //p")
+	printf '%s %s %s\n' "$package" "$version" "$sum"
+}
+
+_unpack_guest_kernel()
+{
+	local deb=$1 out=$2
+
+	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$out/vmlinuz"
+	[[ -s $out/vmlinuz ]]
+}
+
+# Sets GUEST_KERNEL_DIR to what was unpacked of the package with sha256 $1; succeeds if it is there.
+_guest_kernel_have()
+{
+	GUEST_KERNEL_DIR=$VPMU_CACHE/guest-kernel/${1:0:16}
+	cached "$GUEST_KERNEL_DIR"
+}
+
+# The version that this cache stays with until `./vpmu setup --update`.
+artefact_guest_kernel()
+{
+	local note=$VPMU_CACHE/guest-kernel-base package='' version='' sum='' dir deb
+
+	# shellcheck source=scripts/apt.sh
+	. "$VPMU_ROOT/scripts/apt.sh"
+	lock guest-kernel
+	[[ ! -e $note ]] || read -r package version sum <"$note"
+	if [[ -z $sum ]] || ! _guest_kernel_have "$sum"; then
+		mkdir -p "$VPMU_CACHE/download"
+		# Fetched by hand?
+		deb=$(find "$VPMU_CACHE/download" -maxdepth 1 \
+			-name "linux-image-$_guest_kernel_series.*-cloud-amd64_*.deb" | sort -V | tail -n 1)
+		if [[ -n $deb ]]; then
+			package=${deb##*/}
+			version=${package#*_}
+			package=${package%%_*} version=${version%_*}
+			sum=$(sha256sum "$deb" | cut -d ' ' -f 1)
+		else
+			apt_lists
+			read -r package version sum < <(_guest_kernel_newest) || true
+			[[ -n ${sum-} ]] || die "apt offers no $_guest_kernel_meta $_guest_kernel_series of Debian 12" \
+				"./vpmu setup --update, or see ./vpmu setup --help for what to put where by hand"
+			dir=$(mktemp -d "$VPMU_CACHE/download.XXXXXX")
+			on_exit rm -rf -- "$dir"
+			info "[$(elapsed)]   downloading $package $version (27 MB)"
+			try guest-kernel apt_package "$package" "$version" "$dir" ||
+				die "cannot download $package $version (log: $VPMU_LOG/guest-kernel.log)" \
+					"fetch ${package}_${version}_amd64.deb by hand into $VPMU_CACHE/download"
+			deb=$(echo "$dir"/*.deb)
+		fi
+		_guest_kernel_have "$sum" ||
+			run guest-kernel-unpack publish "$GUEST_KERNEL_DIR" _unpack_guest_kernel "$deb"
+		printf '%s %s %s\n' "$package" "$version" "$sum" >"$note"
+	fi
+	unlock guest-kernel
 }
 
 # ---- root file systems ----

@@ -15,6 +15,7 @@
 #	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
 #	--script FILE		what L1 runs as root; without it the console is interactive
 #	--env NAME=VALUE	for the script; may be repeated
+#	--file NAME=FILE	stands as /vpmu/NAME in L1; may be repeated
 #	--cpus N, --skid N	processors; instructions from an overflow to its interrupt
 #	--memory MIB		of L1 (default: 1024)
 #	--initrd-tail BYTES	let the initramfs end so much below a full MiB: what stands there is easily overwritten
@@ -134,7 +135,8 @@ _boot_iso()
 
 machine_run()
 {
-	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 tail='' append='' marks='' timeout=0 env=() args=()
+	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 tail='' append='' marks='' timeout=0 env=() file=()
+	local args=()
 	local dir size extra model vendor perfmon emulator cmdline
 
 	shift
@@ -143,6 +145,7 @@ machine_run()
 		--name) name=$2; shift ;;
 		--script) script=$2; shift ;;
 		--env) env+=("$2"); shift ;;
+		--file) file+=("$2"); shift ;;
 		--cpus) cpus=$2; shift ;;
 		--skid) skid=$2; shift ;;
 		--append) append+=" $2"; shift ;;
@@ -175,6 +178,9 @@ machine_run()
 			printf '%s=%q\n' "${env%%=*}" "${env#*=}"
 		done
 	} >"$dir/initrd/vpmu/env"
+	for env in ${file[@]+"${file[@]}"}; do
+		cp "${env#*=}" "$dir/initrd/vpmu/${env%%=*}"
+	done
 	if [[ -n $script ]]; then
 		cp "$script" "$dir/initrd/vpmu/run"
 	else
