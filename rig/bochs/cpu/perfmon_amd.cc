@@ -61,6 +61,12 @@ const Bit64u SELECT_IMPLEMENTED = BX_CONST64(0x30fffd7ffff);
 
 // LBR, BTF and the pin controls PB3:0
 const Bit64u DEBUGCTL_VALID = 0x3f;
+// LbrAndPmcFreeze: what the interrupt of an overflow freezes ...
+const Bit64u DEBUGCTL_FREEZE_LBRS = 1 << 11;
+const Bit64u DEBUGCTL_FREEZE_PMCS = 1 << 12;
+// ... until software clears these bits of GlobalStatus
+const Bit64u STATUS_LBRS_FROZEN = BX_CONST64(1) << 58;
+const Bit64u STATUS_PMCS_FROZEN = BX_CONST64(1) << 59;
 
 static bool has_v2(const bx_perfmon_c *pmu)
 {
@@ -70,6 +76,17 @@ static bool has_v2(const bx_perfmon_c *pmu)
 static Bit64u counter_bits(const bx_perfmon_c *pmu)
 {
   return (BX_CONST64(1) << pmu->model->num_gp) - 1;
+}
+
+// LbrAndPmcFreeze is a feature of its own, which all processors with version 2 have.
+static bool has_freeze(const bx_perfmon_c *pmu)
+{
+  return has_v2(pmu);
+}
+
+static Bit64u status_bits(const bx_perfmon_c *pmu)
+{
+  return counter_bits(pmu) | (has_freeze(pmu) ? STATUS_LBRS_FROZEN | STATUS_PMCS_FROZEN : 0);
 }
 
 //
@@ -83,6 +100,7 @@ static void amd_reset(bx_perfmon_c *pmu)
   pmu->global_status = 0;
   pmu->debugctl = 0;
   pmu->debugctl_mask = DEBUGCTL_VALID;
+  if (has_freeze(pmu)) pmu->debugctl_mask |= DEBUGCTL_FREEZE_LBRS | DEBUGCTL_FREEZE_PMCS;
 }
 
 //
@@ -108,13 +126,15 @@ static bool counts_in(const bx_perfmon_c *pmu, Bit64u select, bool guest)
 
 static void amd_configure(bx_perfmon_c *pmu)
 {
-  pmu->frozen = pmu->metrics_enabled = false;
+  pmu->frozen = (pmu->global_status & STATUS_PMCS_FROZEN) != 0;
+  pmu->metrics_enabled = false;
 
   for (unsigned n = 0; n < pmu->model->num_gp; n++) {
     bx_perfmon_counter_t *c = &pmu->counter[n];
     Bit64u select = c->select;
     unsigned cmask = (select >> 24) & 0xff;
-    bool on = (select & SELECT_EN) && (! has_v2(pmu) || (pmu->global_ctrl & (BX_CONST64(1) << n)));
+    bool on = ! pmu->frozen && (select & SELECT_EN) &&
+       (! has_v2(pmu) || (pmu->global_ctrl & (BX_CONST64(1) << n)));
 
     c->mask = (BX_CONST64(1) << pmu->model->gp_width) - 1;
     c->event = find_event(pmu, (select & 0xff) | ((select >> 24) & 0xf00), (select >> 8) & 0xff);
@@ -143,6 +163,14 @@ static bool amd_overflow(bx_perfmon_c *pmu, unsigned n)
 
 static bool amd_interrupt(bx_perfmon_c *pmu)
 {
+  if (pmu->debugctl & DEBUGCTL_FREEZE_LBRS) pmu->global_status |= STATUS_LBRS_FROZEN;
+
+  if (pmu->debugctl & DEBUGCTL_FREEZE_PMCS) {
+    pmu->settle();
+    pmu->global_status |= STATUS_PMCS_FROZEN;
+    pmu->reconfigure();
+  }
+
   return false; // the mask bit of LVTPC stays as it is
 }
 
@@ -252,11 +280,13 @@ static int amd_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
     if (! has_v2(pmu)) return 0;
     pmu->settle();
     pmu->global_status &= ~val;
+    pmu->reconfigure();
     return 1;
   case MSR_GLOBAL_STATUS_SET:
     if (! has_v2(pmu)) return 0;
     pmu->settle();
-    pmu->global_status |= val & counter_bits(pmu);
+    pmu->global_status |= val & status_bits(pmu);
+    pmu->reconfigure();
     return 1;
   case MSR_DEBUGCTL:
     if (! pmu->is_valid_debugctl(val)) return 0;
@@ -293,7 +323,7 @@ static void amd_cpuid(const bx_perfmon_c *pmu, Bit32u function, Bit32u subfuncti
     break;
   case 0x80000022:
     if (! has_v2(pmu)) break;
-    leaf->eax = 1; // PerfMonV2; neither LbrStack (1) nor LbrAndPmcFreeze (2)
+    leaf->eax = 1 | (has_freeze(pmu) ? 4 : 0); // PerfMonV2, LbrAndPmcFreeze; no LbrStack (1)
     leaf->ebx = m->num_gp;
     leaf->ecx = leaf->edx = 0;
     break;

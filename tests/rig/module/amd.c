@@ -119,7 +119,8 @@ static void cpuid_leaves(struct kunit *test)
 		return;
 	}
 	KUNIT_ASSERT_GE(test, max, 0x80000022);
-	KUNIT_EXPECT_EQ_MSG(test, cpuid_eax(0x80000022) & 7, 1, "PerfMonV2 alone");
+	KUNIT_EXPECT_EQ_MSG(test, cpuid_eax(0x80000022), 1 | (m->freeze ? 4 : 0),
+			    "PerfMonV2, LbrAndPmcFreeze");
 	KUNIT_EXPECT_EQ_MSG(test, cpuid_ebx(0x80000022) & 0xf, RIG_AMD_COUNTERS, "NumPerfCtrCore");
 	KUNIT_EXPECT_EQ_MSG(test, cpuid_ebx(0x80000022) & ~0xf, 0, "no LBRs, no other counters");
 }
@@ -244,6 +245,7 @@ static void reset_values(struct kunit *test)
 
 static void status_registers(struct kunit *test)
 {
+	const u64 all = RIG_AMD_ALL | (m->freeze ? RIG_AMD_LBRS_FROZEN | RIG_AMD_PMCS_FROZEN : 0);
 	const u64 some = BIT_ULL(0) | BIT_ULL(5);
 
 	if (!m->v2)
@@ -254,13 +256,14 @@ static void status_registers(struct kunit *test)
 	wr(RIG_AMD_STATUS_SET, some);
 	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), some);
 	wr(RIG_AMD_STATUS_SET, ~0ULL);
-	KUNIT_EXPECT_EQ_MSG(test, rd(RIG_AMD_STATUS), RIG_AMD_ALL, "a bit per counter, no more");
+	KUNIT_EXPECT_EQ_MSG(test, rd(RIG_AMD_STATUS), all,
+			    "a bit per counter and what is frozen, no more");
 	wr(RIG_AMD_STATUS_SET, 0);
-	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), RIG_AMD_ALL);
+	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), all);
 	KUNIT_EXPECT_EQ_MSG(test, rd(RIG_AMD_STATUS_SET), 0, "write-only");
 	KUNIT_EXPECT_EQ_MSG(test, rd(RIG_AMD_STATUS_CLR), 0, "write-only");
 	wr(RIG_AMD_STATUS_CLR, some);
-	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), RIG_AMD_ALL & ~some);
+	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), all & ~some);
 	wr(RIG_AMD_STATUS_CLR, ~0ULL);
 	KUNIT_EXPECT_EQ(test, rd(RIG_AMD_STATUS), 0);
 }
@@ -565,6 +568,96 @@ static void pmi_masked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, c.lvtpc, APIC_DM_NMI | APIC_LVT_MASKED);
 }
 
+/* What DebugCtl keeps; the rest is #GP. */
+static void debugctl_bits(struct kunit *test)
+{
+	const u64 valid = GENMASK_ULL(5, 0) |
+			  (m->freeze ? RIG_AMD_FREEZE_LBRS | RIG_AMD_FREEZE_PMCS : 0);
+	unsigned long flags;
+	u64 val;
+	int bit, err;
+
+	for (bit = 0; bit < 64; bit++) {
+		local_irq_save(flags);
+		err = wrmsrl_safe(RIG_AMD_DEBUGCTL, BIT_ULL(bit));
+		val = rd(RIG_AMD_DEBUGCTL);
+		wr(RIG_AMD_DEBUGCTL, 0);
+		local_irq_restore(flags);
+		KUNIT_EXPECT_EQ_MSG(test, !err, !!(BIT_ULL(bit) & valid), "bit %d", bit);
+		KUNIT_EXPECT_EQ_MSG(test, val, BIT_ULL(bit) & valid, "bit %d", bit);
+	}
+}
+
+/*
+ * DebugCtl makes the interrupt of an overflow stop all counters, until software clears
+ * the bit of GlobalStatus.  Without an interrupt nothing is frozen.
+ */
+static void freeze_on_pmi(struct kunit *test)
+{
+	const u64 frozen = RIG_AMD_LBRS_FROZEN | RIG_AMD_PMCS_FROZEN;
+	u64 status[3], ctr[4];
+	unsigned long flags;
+	struct counts c;
+	struct setup s;
+
+	if (!m->freeze)
+		kunit_skip(test, "no LbrAndPmcFreeze");
+	set_lvtpc(APIC_DM_NMI);
+	pmi_setup(&s, 0, 50);
+	s.sel[1] = RIG_SEL(RIG_AMD_INSN);
+
+	measure(&s, rig_seq_loop, 100000, &c);
+	KUNIT_EXPECT_EQ_MSG(test, c.status, 1, "nobody asked for it");
+	KUNIT_EXPECT_GE(test, c.ctr[1], 200000);
+
+	wr(RIG_AMD_DEBUGCTL, RIG_AMD_FREEZE_LBRS);
+	measure(&s, rig_seq_loop, 100000, &c);
+	wr(RIG_AMD_DEBUGCTL, 0);
+	KUNIT_EXPECT_EQ(test, c.status, 1 | RIG_AMD_LBRS_FROZEN);
+	KUNIT_EXPECT_GE_MSG(test, c.ctr[1], 200000, "counters are not LBRs");
+
+	wr(RIG_AMD_DEBUGCTL, RIG_AMD_FREEZE_PMCS);
+	measure(&s, rig_seq_loop, 100000, &c);
+	KUNIT_EXPECT_EQ(test, c.status, 1 | RIG_AMD_PMCS_FROZEN);
+	KUNIT_EXPECT_EQ(test, c.pmis, 1);
+	KUNIT_EXPECT_LE(test, c.ctr[0], skid);
+	KUNIT_EXPECT_GE_MSG(test, c.ctr[1], 50, "up to the interrupt");
+	KUNIT_EXPECT_LT_MSG(test, c.ctr[1], 100 + skid, "nothing after it");
+	s.sel[0] &= ~RIG_SEL_INT;
+	measure(&s, rig_seq_loop, 100000, &c);
+	wr(RIG_AMD_DEBUGCTL, 0);
+	KUNIT_EXPECT_EQ_MSG(test, c.status, 1, "no interrupt");
+	KUNIT_EXPECT_GE(test, c.ctr[1], 200000);
+
+	/* Frozen counters are out of anything's reach but that of StatusClr. */
+	local_irq_save(flags);
+	wr(RIG_AMD_STATUS_SET, frozen);
+	wr(RIG_AMD_SEL(0), RIG_SEL(RIG_AMD_INSN));
+	ctr[0] = rd(RIG_AMD_CTR(0));
+	rig_seq_nop100(0);
+	wr(RIG_AMD_CTL, 0);
+	wr(RIG_AMD_CTL, RIG_AMD_ALL);
+	rig_seq_nop100(0);
+	ctr[1] = rd(RIG_AMD_CTR(0));
+	status[0] = rd(RIG_AMD_STATUS);
+	wr(RIG_AMD_STATUS_CLR, RIG_AMD_LBRS_FROZEN | RIG_AMD_ALL);
+	rig_seq_nop100(0);
+	ctr[2] = rd(RIG_AMD_CTR(0));
+	status[1] = rd(RIG_AMD_STATUS);
+	wr(RIG_AMD_STATUS_CLR, RIG_AMD_PMCS_FROZEN);
+	rig_seq_nop100(0);
+	ctr[3] = rd(RIG_AMD_CTR(0));
+	status[2] = rd(RIG_AMD_STATUS);
+	pmu_quiesce();
+	local_irq_restore(flags);
+	KUNIT_EXPECT_EQ(test, ctr[1], ctr[0]);
+	KUNIT_EXPECT_EQ(test, status[0], frozen);
+	KUNIT_EXPECT_EQ(test, ctr[2], ctr[0]);
+	KUNIT_EXPECT_EQ(test, status[1], RIG_AMD_PMCS_FROZEN);
+	KUNIT_EXPECT_GE(test, ctr[3], ctr[2] + 100);
+	KUNIT_EXPECT_EQ(test, status[2], 0);
+}
+
 /* Software that restores a status must not be interrupted by doing so. */
 static void status_set_raises_nothing(struct kunit *test)
 {
@@ -732,6 +825,8 @@ static struct kunit_case rig_amd_cases[] = {
 	KUNIT_CASE(pmi_is_nmi),
 	KUNIT_CASE(pmi_is_fixed_vector),
 	KUNIT_CASE(pmi_masked),
+	KUNIT_CASE(debugctl_bits),
+	KUNIT_CASE(freeze_on_pmi),
 	KUNIT_CASE(status_set_raises_nothing),
 	KUNIT_CASE(pmi_place),
 	KUNIT_CASE(overflow_in_rep),

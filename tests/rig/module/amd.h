@@ -18,6 +18,7 @@
 #define RIG_AMD_CTL		0xc0000301
 #define RIG_AMD_STATUS_CLR	0xc0000302
 #define RIG_AMD_STATUS_SET	0xc0000303
+#define RIG_AMD_DEBUGCTL	0x1d9
 
 #define RIG_AMD_INSN		0xc0
 #define RIG_AMD_BRANCH		0xc2
@@ -34,21 +35,28 @@
 #define RIG_AMD_WIDTH		GENMASK_ULL(47, 0)
 #define RIG_AMD_ALL		GENMASK_ULL(RIG_AMD_COUNTERS - 1, 0)
 
+/* With LbrAndPmcFreeze: bits of DebugCtl, and what they lead to in GlobalStatus */
+#define RIG_AMD_FREEZE_LBRS	BIT_ULL(11)
+#define RIG_AMD_FREEZE_PMCS	BIT_ULL(12)
+#define RIG_AMD_LBRS_FROZEN	BIT_ULL(58)
+#define RIG_AMD_PMCS_FROZEN	BIT_ULL(59)
+
 /**
  * struct rig_amd_machine - a processor, from its documentation
  * @name: the machine's name in this project
  * @family: from CPUID Fn0000_0001_EAX, as @model
  * @v2: has PerfMonV2: global control and status
+ * @freeze: has LbrAndPmcFreeze
  */
 struct rig_amd_machine {
 	const char *name;
 	u8 family, model;
-	bool v2;
+	bool v2, freeze;
 };
 
 static const struct rig_amd_machine rig_amd_machines[] = {
 	{ .name = "zen1", .family = 0x17, .model = 0x01 },
-	{ .name = "zen4", .family = 0x19, .model = 0x11, .v2 = true },
+	{ .name = "zen4", .family = 0x19, .model = 0x11, .v2 = true, .freeze = true },
 };
 
 /* As rig_find_machine() of rig.h. */

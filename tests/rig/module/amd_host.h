@@ -28,7 +28,8 @@ static void pmu_quiesce(void)
 	}
 	if (m->v2) {
 		wr(RIG_AMD_CTL, RIG_AMD_ALL);
-		wr(RIG_AMD_STATUS_CLR, RIG_AMD_ALL);
+		wr(RIG_AMD_STATUS_CLR, RIG_AMD_ALL |
+		   (m->freeze ? RIG_AMD_LBRS_FROZEN | RIG_AMD_PMCS_FROZEN : 0));
 	}
 }
 
