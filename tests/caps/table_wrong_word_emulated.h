@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* SMX is in 0x1.ECX. */
-/* Expect: SMX: move the line to the word of the feature, or use SCATTERED_FEATURE */
+/* Expect: move it to its word, or use SCATTERED_FEATURE */
 #define FEATURE_WORD CPUID_7_0_EBX
 	FEATURE(emulated, SMX)
 #undef FEATURE_WORD
