@@ -25,7 +25,7 @@
 #include "internal.h"
 
 /*
- * The caller has lost track of who owns what. A function of its own, so that
+ * The caller's calls do not match. A function of its own, so that
  * tests can take its place.
  */
 VISIBLE_IF_KUNIT void perf_guest_unbalanced(const char *func)
@@ -38,10 +38,10 @@ EXPORT_SYMBOL_IF_KUNIT(perf_guest_unbalanced);
 /*
  * Exclusion of VMs and events
  *
- * While a guest owns a PMU there is nobody who could count the guest for the
- * host. So there may either be VMs with a passthrough vPMU, or events that are
- * to count guests on a flagged PMU, and whoever comes second is refused:
- * predictably, because this depends neither on the CPU nor on what runs there.
+ * While a guest owns a PMU, the guest can't be counted for the host. So there may
+ * either be VMs with a passthrough vPMU, or events that are to count guests on a
+ * flagged PMU, and whoever comes second is refused: predictably, because this
+ * depends neither on the CPU nor on what runs there.
  *
  * VMs are counted, events are on a list: whoever turns a VM away should be able
  * to say because of which event. Only opening and closing an event takes the
@@ -93,7 +93,7 @@ static void whose_event(struct perf_event *event, char *buf, size_t size)
  * perf_event_create_kernel_counter() fail with -EOPNOTSUPP for events that
  * would count guests on a flagged PMU.
  *
- * An event stands in the way from its creation until it is freed, whether it is
+ * An event keeps VMs out from its creation until it is freed, whether it is
  * enabled or not. If there are several, @blocker is about the oldest one.
  *
  * Context: Process context.
@@ -219,7 +219,7 @@ void perf_guest_unaccount_event(struct perf_event *event)
  *
  * Only flagged PMUs change hands. That neither changes ctx->is_active nor
  * cpuctx->task_ctx: for the contexts time goes on, and events of other PMUs
- * keep running. So nobody but the two functions below notices, and interrupts
+ * keep running. Only the two functions below depend on the owner, and interrupts
  * must be off for as long as the guest is the owner: all other scheduling of
  * events happens in interrupts, in IPIs, and in context switches. core.c
  * refuses nevertheless to schedule events of PMUs that belong to a guest, and

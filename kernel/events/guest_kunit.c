@@ -377,7 +377,7 @@ static void refused_vm_learns_of_oldest_event(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, blocker, "the");
 }
 
-/* What the test creates belongs to the kernel, so pretend that it does not. */
+/* What the test creates belongs to the kernel: make the task its owner. */
 static void refused_vm_learns_of_task(struct kunit *test)
 {
 	struct perf_event *a;
@@ -917,6 +917,45 @@ static void time_now(struct kunit *test)
 }
 
 /*
+ * The same for a pinned event. It is as good as running while it makes way for a
+ * guest, unless it would not be running without the guest either.
+ */
+static void pinned_event_is_read_locally(struct kunit *test)
+{
+	struct perf_event *a, *b, *c;
+	u64 value[3], enabled[3], running[3];
+	unsigned long flags;
+	int i, ret[3], error[3], off[3];
+
+	flagged.capacity = 1;
+	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true));
+	b = new_event(test, &flagged, EVENT(.id = 'b', .pinned = true));
+	c = new_event(test, &flagged, EVENT(.id = 'c', .pinned = true, .disabled = true));
+	KUNIT_ASSERT_EQ(test, b->state, PERF_EVENT_STATE_ERROR);
+
+	local_irq_save(flags);
+	for (i = 0; i < ARRAY_SIZE(ret); i++) {
+		if (i == 1)
+			perf_guest_enter();
+		local64_set(&a->count, 100 + i);
+		ret[i] = perf_event_read_local(a, &value[i], &enabled[i], &running[i]);
+		error[i] = perf_event_read_local(b, &value[i], NULL, NULL);
+		off[i] = perf_event_read_local(c, &value[i], NULL, NULL);
+		if (i == 1)
+			perf_guest_exit();
+	}
+	local_irq_restore(flags);
+
+	for (i = 0; i < ARRAY_SIZE(ret); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, ret[i], 0, "read %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, value[i], 100 + i, "read %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, enabled[i], running[i], "read %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, error[i], -EBUSY, "read %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, off[i], -EBUSY, "read %d", i);
+	}
+}
+
+/*
  * Misuse, and what can't happen
  */
 static void guest_enter_ipi(void *unused)
@@ -1219,6 +1258,7 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(time_of_disabled_events),
 	KUNIT_CASE(times_stay_equal),
 	KUNIT_CASE(time_now),
+	KUNIT_CASE(pinned_event_is_read_locally),
 	KUNIT_CASE(new_events_wait_for_host),
 	KUNIT_CASE(enabled_event_waits_for_host),
 	KUNIT_CASE(disabled_event_stays_away),

@@ -36,6 +36,12 @@ DEFINE_PER_CPU(bool, guest_lvtpc_loaded);
 EXPORT_PER_CPU_SYMBOL_GPL(guest_lvtpc_loaded);
 #endif
 
+/*
+ * Set if the host interrupted by LVTPC while that was a guest's: the interrupt is
+ * repeated, but has come in on the guest's vector as well.
+ */
+static DEFINE_PER_CPU(bool, host_pmi_repeated);
+
 /* Functions of their own, so that tests can take their place. */
 VISIBLE_IF_KUNIT void x86_write_lvtpc(u32 value)
 {
@@ -66,6 +72,17 @@ VISIBLE_IF_KUNIT bool x86_trace_is_full(void)
 	return status & MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
 }
 EXPORT_SYMBOL_IF_KUNIT(x86_trace_is_full);
+
+/*
+ * The same of the branch trace store.  It records nothing of a guest, whose DEBUGCTL is
+ * another one, but goes on with what the hypervisor does before and afterwards.
+ */
+VISIBLE_IF_KUNIT bool x86_branch_trace_is_full(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(x86_branch_trace_is_full);
+	return intel_bts_is_full();
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_branch_trace_is_full);
 
 VISIBLE_IF_KUNIT void x86_repeat_host_pmi(void)
 {
@@ -121,10 +138,15 @@ EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
  * perf_guest_exit(). A PMI that the guest's counters have raised before is not
  * lost, it comes in on the guest's vector as soon as interrupts are on.
  *
- * If Intel PT has filled the host's buffer meanwhile, its interrupt went to the
- * guest's vector: it is repeated here, as an NMI. The hypervisor must have left
- * the bit in IA32_PERF_GLOBAL_STATUS alone that tells of it. The handler finds
- * the PMU as the guest has left it, that is without anything else to do.
+ * If Intel PT or the branch trace store has filled the host's buffer meanwhile, its
+ * interrupt went to the guest's vector, or was masked: it is repeated here, as an
+ * NMI. The hypervisor must have left the bit in IA32_PERF_GLOBAL_STATUS alone that
+ * tells of PT. The handler finds the PMU as the guest has left it, that is without
+ * anything else to do.
+ *
+ * What comes in on the guest's vector is not passed on to the hypervisor then. So
+ * the latter must look for overflows of the guest by itself when it takes the
+ * guest's state out of the PMU.
  *
  * Context: Interrupts off since perf_load_guest_lvtpc().
  */
@@ -135,11 +157,13 @@ void perf_put_guest_lvtpc(void)
 	lockdep_assert_irqs_disabled();
 
 	/*
-	 * As late as possible, since PT traces this function, too. But not after
+	 * As late as possible, since this function is traced, too. But not after
 	 * LVTPC was written: an NMI that comes by itself must not come twice. What
 	 * is missed in between is found the next time.
 	 */
-	host_pmi_missed = unlikely(x86_host_traces()) && x86_trace_is_full();
+	host_pmi_missed = (unlikely(x86_host_traces()) && x86_trace_is_full()) ||
+			  unlikely(x86_branch_trace_is_full());
+	__this_cpu_write(host_pmi_repeated, host_pmi_missed);
 
 	x86_write_lvtpc(APIC_DM_NMI);
 
@@ -157,6 +181,25 @@ void perf_put_guest_lvtpc(void)
 }
 EXPORT_SYMBOL_GPL(perf_put_guest_lvtpc);
 
+VISIBLE_IF_KUNIT void x86_tell_hypervisor(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(x86_tell_hypervisor);
+	perf_guest_handle_passthrough_pmi();
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_tell_hypervisor);
+
+/*
+ * Guests can't make each other's PMIs, and of the host only what traces is able to
+ * interrupt while LVTPC is a guest's. Hence the interrupt is the guest's unless
+ * perf_put_guest_lvtpc() has found that it is the host's.
+ */
+VISIBLE_IF_KUNIT void x86_handle_guest_pmi(void)
+{
+	if (likely(!__this_cpu_read(host_pmi_repeated)))
+		x86_tell_hypervisor();
+}
+EXPORT_SYMBOL_IF_KUNIT(x86_handle_guest_pmi);
+
 /*
  * Handler for PERF_GUEST_PMI_VECTOR.
  */
@@ -164,5 +207,5 @@ DEFINE_IDTENTRY_SYSVEC(sysvec_perf_guest_pmi)
 {
 	apic_eoi();
 	inc_irq_stat(perf_guest_pmis);
-	perf_guest_handle_passthrough_pmi();
+	x86_handle_guest_pmi();
 }

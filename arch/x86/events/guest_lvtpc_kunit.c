@@ -24,6 +24,7 @@ static struct {
 
 static int nr_writes;
 static int nr_repeats;
+static int nr_told;
 
 static void note_write(u32 value)
 {
@@ -39,6 +40,11 @@ static void note_repeat(void)
 	/* The handler must be able to do its work. */
 	if (!x86_guest_lvtpc_loaded())
 		nr_repeats++;
+}
+
+static void note_told(void)
+{
+	nr_told++;
 }
 
 static bool yes(void)
@@ -61,6 +67,8 @@ static void fake_host(struct kunit *test, bool (*traces)(void), bool (*full)(voi
 	kunit_activate_static_stub(test, x86_repeat_host_pmi, note_repeat);
 	kunit_activate_static_stub(test, x86_host_traces, *traces);
 	kunit_activate_static_stub(test, x86_trace_is_full, *full);
+	kunit_activate_static_stub(test, x86_branch_trace_is_full, no);
+	kunit_activate_static_stub(test, x86_tell_hypervisor, note_told);
 }
 
 /* Returns whether LVTPC is a guest's at the end. */
@@ -141,6 +149,54 @@ static void host_pmi_without_trace_is_dropped(struct kunit *test)
 	fake_host(test, no, yes);
 	load_and_put(0);
 	KUNIT_EXPECT_EQ(test, nr_repeats, 0);
+}
+
+/*
+ * The branch trace store has no status to dangle, and no need to end guest mode: it
+ * doesn't trace there.
+ */
+static void missed_branch_trace_pmi_is_repeated(struct kunit *test)
+{
+	fake_host(test, no, no);
+	kunit_activate_static_stub(test, x86_branch_trace_is_full, yes);
+	load_and_put(~0);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 1);
+	KUNIT_ASSERT_EQ(test, nr_writes, 2);
+	KUNIT_EXPECT_EQ(test, writes[0].value,
+			APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR | APIC_LVT_MASKED);
+
+	/* NMIs are not for two reasons. */
+	fake_host(test, yes, yes);
+	kunit_activate_static_stub(test, x86_branch_trace_is_full, yes);
+	load_and_put(0);
+	KUNIT_EXPECT_EQ(test, nr_repeats, 2);
+}
+
+/*
+ * What was the host's is repeated for the host, and must not interrupt the guest as
+ * well.  What comes next is the guest's again.
+ */
+static void host_pmi_is_not_passed_on(struct kunit *test)
+{
+	fake_host(test, yes, no);
+	load_and_put(0);
+	x86_handle_guest_pmi();
+	KUNIT_EXPECT_EQ_MSG(test, nr_told, 1, "the guest's, while the host traces");
+
+	fake_host(test, yes, yes);
+	load_and_put(0);
+	x86_handle_guest_pmi();
+	KUNIT_EXPECT_EQ_MSG(test, nr_told, 1, "the host's, of PT");
+
+	fake_host(test, no, no);
+	load_and_put(0);
+	x86_handle_guest_pmi();
+	KUNIT_EXPECT_EQ_MSG(test, nr_told, 2, "the guest's, while the host doesn't trace");
+
+	kunit_activate_static_stub(test, x86_branch_trace_is_full, yes);
+	load_and_put(0);
+	x86_handle_guest_pmi();
+	KUNIT_EXPECT_EQ_MSG(test, nr_told, 2, "the host's, of the branch trace store");
 }
 
 /* NMIs on the CPU of the test, all of them claimed */
@@ -235,6 +291,7 @@ static int guest_lvtpc_test_init(struct kunit *test)
 	put_cpu();
 	nr_writes = 0;
 	nr_repeats = 0;
+	nr_told = 0;
 
 	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
 }
@@ -245,6 +302,8 @@ static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(mask_is_ignored_while_host_traces),
 	KUNIT_CASE(missed_host_pmi_is_repeated),
 	KUNIT_CASE(host_pmi_without_trace_is_dropped),
+	KUNIT_CASE(missed_branch_trace_pmi_is_repeated),
+	KUNIT_CASE(host_pmi_is_not_passed_on),
 	KUNIT_CASE(unrelated_nmi_leaves_guest_alone),
 	{ }
 };

@@ -19,10 +19,60 @@ u32 kvm_cpu_caps[NR_KVM_CPU_CAPS] __read_mostly;
 EXPORT_SYMBOL_GPL(kvm_cpu_caps);
 
 /*
+ * What must hold for the lines of the table.  They are cases of one switch, because
+ * two lines for one bit, the second of which would win in the table, are an error
+ * then: "duplicate case value".
+ */
+#define LINUX_WORDS							\
+	(BIT_ULL(CPUID_LNX_1) | BIT_ULL(CPUID_LNX_2) | BIT_ULL(CPUID_LNX_3) |	\
+	 BIT_ULL(CPUID_LNX_4) | BIT_ULL(CPUID_LNX_5))
+
+#define FEATURE(kind, name)							\
+	case FEATURE_WORD * 32 + X86_FEATURE_##name % 32: {			\
+		static_assert(!(BIT_ULL(FEATURE_WORD) & LINUX_WORDS),		\
+			      #name ": Linux made the word up, CPUID has another one");	\
+		static_assert(CPU_CAP_##kind == CPU_CAP_aliased ||		\
+			      X86_FEATURE_##name / 32 == (int)FEATURE_WORD,	\
+			      #name ": move it to its word, or use SCATTERED_FEATURE()"); \
+		static_assert(CPU_CAP_##kind != CPU_CAP_aliased ||		\
+			      (X86_FEATURE_##name / 32 == CPUID_1_EDX &&	\
+			       CPUID_8000_0001_EDX == (int)FEATURE_WORD),	\
+			      #name ": copies are in 0x80000001.EDX and of 0x1.EDX"); \
+		static_assert(CPU_CAP_##kind != CPU_CAP_synthesized ||		\
+			      X86_FEATURE_##name / 32 < NCAPINTS,		\
+			      #name ": the kernel lacks it, choose another kind"); \
+		break;								\
+	}
+
+#define SCATTERED_FEATURE(kind, name)						\
+	case FEATURE_WORD * 32 + KVM_X86_FEATURE_##name % 32: {			\
+		static_assert(KVM_X86_FEATURE_##name / 32 == (int)FEATURE_WORD,	\
+			      #name ": move it to the word of KVM_X86_FEATURE_" #name);	\
+		static_assert(KVM_X86_FEATURE_##name / 32 >= NCAPINTS,		\
+			      #name ": the kernel has the word, and should have it there"); \
+		static_assert(X86_FEATURE_##name / 32 < NCAPINTS,		\
+			      #name ": the kernel lacks it, use FEATURE()");	\
+		static_assert(CPU_CAP_##kind != CPU_CAP_aliased,		\
+			      #name ": copies are in 0x80000001.EDX and of 0x1.EDX"); \
+		break;								\
+	}
+
+static void __maybe_unused check_table(unsigned int place)
+{
+	switch (place) {
+#include "cpu_caps_table.h"
+	}
+}
+
+#undef FEATURE
+#undef SCATTERED_FEATURE
+#undef LINUX_WORDS
+
+/*
  * One register of the CPU's CPUID, 0 if the CPU doesn't have the leaf: Intel's CPUs
  * return the data of another leaf then (SDM, "CPUID--CPU Identification").
  */
-static u32 raw_cpuid_get(const struct kvm_cap_source *src, struct cpuid_reg cpuid)
+static u32 raw_cpuid_get(const struct kvm_cpu_caps_source *src, struct cpuid_reg cpuid)
 {
 	const u32 class = cpuid.function & 0xc0000000;
 	u32 regs[4];	/* indexed by CPUID_EAX etc. */
@@ -39,76 +89,60 @@ static u32 raw_cpuid_get(const struct kvm_cap_source *src, struct cpuid_reg cpui
 	return regs[cpuid.reg];
 }
 
-static void build_word(u32 *caps, unsigned int word, const struct kvm_cap_source *src)
+/* Features that the kernel does not know need the CPU only. */
+static bool kernel_allows(struct cpuinfo_x86 *cpu, u16 feature)
 {
-	u32 features = 0, synthesized = 0, emulated = 0, raw = 0;
-	const struct kvm_cap *cap;
+	return feature / 32 >= NCAPINTS || test_cpu_cap(cpu, feature);
+}
+
+static void build_word(u32 *caps, unsigned int word, const struct kvm_cpu_caps_source *src)
+{
+	struct cpuinfo_x86 *cpu = src->cpu;
+	u32 if_cpu_has = 0, always = 0;
+	const struct kvm_cpu_cap *cap;
 	unsigned int i;
 	u32 bit;
 
 	for (i = 0; i < 32; i++) {
-		cap = &kvm_cap_table[word * 32 + i];
+		cap = &kvm_cpu_cap_table[word * 32 + i];
 		bit = BIT(i);
 
 		switch (cap->kind) {
-		case CAP_hardware:
-			features |= bit;
+		case CPU_CAP_hardware:
+			if (kernel_allows(cpu, cap->feature))
+				if_cpu_has |= bit;
 			break;
-		case CAP_scattered:
-			/* The kernel's veto, which the word itself doesn't have. */
-			if (test_cpu_cap(src->cpu, cap->feature))
-				features |= bit;
+		case CPU_CAP_x86_64:
+			if (IS_ENABLED(CONFIG_X86_64) && kernel_allows(cpu, cap->feature))
+				if_cpu_has |= bit;
 			break;
-		case CAP_x86_64:
-			if (IS_ENABLED(CONFIG_X86_64))
-				features |= bit;
+		case CPU_CAP_passthrough:
+			if_cpu_has |= bit;
 			break;
-		case CAP_emulated:
-			features |= bit;
-			emulated |= bit;
+		case CPU_CAP_synthesized:
+			/* CPUID has no veto, so the kernel's is the only one. */
+			if (test_cpu_cap(cpu, cap->feature))
+				always |= bit;
 			break;
-		case CAP_synthesized:
-			/*
-			 * Only if the kernel has it: synthesized means that CPUID
-			 * has no veto, so the kernel's is the only one, also in
-			 * words of KVM's own.
-			 */
-			if (test_cpu_cap(src->cpu, cap->feature)) {
-				features |= bit;
-				synthesized |= bit;
-			}
+		case CPU_CAP_emulated:
+			always |= bit;
 			break;
-		case CAP_raw:
-			features |= bit;
-			raw |= bit;
-			break;
-		case CAP_alias:
+		case CPU_CAP_aliased:
 			/* The original must have been decided upon before. */
 			BUILD_BUG_ON(CPUID_1_EDX >= CPUID_8000_0001_EDX);
-			features |= caps[CPUID_1_EDX] & bit;
+			if_cpu_has |= caps[CPUID_1_EDX] & cpu->x86_capability[word] & bit;
 			break;
-		case CAP_vendor:
-		case CAP_runtime:
-		case CAP_undeclared:
+		case CPU_CAP_vendor:
+		case CPU_CAP_runtime:
+		case CPU_CAP_undeclared:
 			break;
 		}
 	}
 
-	if (!features)
-		return;
+	if (if_cpu_has)
+		if_cpu_has &= raw_cpuid_get(src, reverse_cpuid[word]);
 
-	if (word < NCAPINTS)
-		features &= src->cpu->x86_capability[word];
-
-	/* The kernel has no say in these, but the CPU has. */
-	features |= raw;
-
-	features &= raw_cpuid_get(src, reverse_cpuid[word]) | synthesized;
-
-	/* Neither of them has a say in these. */
-	features |= emulated;
-
-	caps[word] = features;
+	caps[word] = if_cpu_has | always;
 }
 
 /**
@@ -118,7 +152,7 @@ static void build_word(u32 *caps, unsigned int word, const struct kvm_cap_source
  *
  * For kvm_set_cpu_caps(), and for tests, which have CPUs of their own.
  */
-void kvm_build_cpu_caps(u32 *caps, const struct kvm_cap_source *src)
+void kvm_build_cpu_caps(u32 *caps, const struct kvm_cpu_caps_source *src)
 {
 	struct cpuinfo_x86 *cpu = src->cpu;
 	unsigned int i;
@@ -216,7 +250,7 @@ static void host_cpuid(u32 function, u32 index, u32 *regs)
  */
 void kvm_set_cpu_caps(void)
 {
-	const struct kvm_cap_source host = {
+	const struct kvm_cpu_caps_source host = {
 		.cpu = &boot_cpu_data,
 		.raw_cpuid = host_cpuid,
 		.tdp = tdp_enabled,

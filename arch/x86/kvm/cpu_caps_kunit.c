@@ -24,7 +24,7 @@ static u32 *build(struct kunit *test, u32 kernel, u32 raw)
 {
 	u32 *caps = kunit_kcalloc(test, NR_KVM_CPU_CAPS, sizeof(*caps), GFP_KERNEL);
 	struct cpuinfo_x86 *cpu = kunit_kzalloc(test, sizeof(*cpu), GFP_KERNEL);
-	const struct kvm_cap_source src = {
+	const struct kvm_cpu_caps_source src = {
 		.cpu = cpu, .raw_cpuid = raw_cpuid, .tdp = true, .tsc_aux = true,
 	};
 
@@ -63,6 +63,7 @@ static u32 exceptions(unsigned int word)
 /* Each word, each bit: is it offered by exactly those CPUs and kernels that its kind demands? */
 static void each_kind_in_each_word(struct kunit *test)
 {
+	const struct kvm_cpu_cap *cap;
 	unsigned int i, place;
 	bool kernel, raw, want;
 	u32 *caps;
@@ -77,25 +78,26 @@ static void each_kind_in_each_word(struct kunit *test)
 			if (exceptions(place / 32) & BIT(place % 32))
 				continue;
 
-			switch (kvm_cap_table[place].kind) {
-			case CAP_hardware:
-				want = raw && (kernel || place / 32 >= NCAPINTS);
+			cap = &kvm_cpu_cap_table[place];
+			switch (cap->kind) {
+			case CPU_CAP_hardware:
+				/* The kernel has no veto on features that it does not know. */
+				want = raw && (kernel || cap->feature / 32 >= NCAPINTS);
 				break;
-			case CAP_scattered:
-			case CAP_alias:
-				want = raw && kernel;
-				break;
-			case CAP_x86_64:
+			case CPU_CAP_x86_64:
 				want = raw && kernel && IS_ENABLED(CONFIG_X86_64);
 				break;
-			case CAP_emulated:
-				want = true;
+			case CPU_CAP_passthrough:
+				want = raw;
 				break;
-			case CAP_synthesized:
+			case CPU_CAP_synthesized:
 				want = kernel;
 				break;
-			case CAP_raw:
-				want = raw;
+			case CPU_CAP_emulated:
+				want = true;
+				break;
+			case CPU_CAP_aliased:
+				want = raw && kernel;
 				break;
 			default:
 				want = false;
@@ -125,6 +127,30 @@ static void synthesized_needs_the_kernel(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_SRSO_NO));
 }
 
+/*
+ * Features that the kernel keeps in a word of its own: the word of CPUID is one that
+ * the kernel's view of the CPU is not applied to as a whole.
+ */
+static void scattered_features_have_their_kinds(struct kunit *test)
+{
+	u32 *caps;
+
+	raw_max_leaf = 0xff;
+	caps = build(test, 0, ~0u);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_SGX1));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_CONSTANT_TSC));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_RRSBA_CTRL));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_PERFMON_V2));
+
+	caps = build(test, 0xff, 0);
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_SGX1));
+	KUNIT_EXPECT_FALSE(test, __cpu_cap_has(caps, X86_FEATURE_RRSBA_CTRL));
+
+	caps = build(test, 0xff, ~0u);
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_SGX1));
+	KUNIT_EXPECT_TRUE(test, __cpu_cap_has(caps, X86_FEATURE_CONSTANT_TSC));
+}
+
 /* Intel's CPUs return some other leaf for those that they don't have. */
 static void leaves_beyond_the_last(struct kunit *test)
 {
@@ -146,7 +172,7 @@ static void copies(struct kunit *test)
 	const u32 all = 0x0183f3ff;	/* APM: CPUID Fn8000_0001 EDX, "same as" */
 	struct cpuinfo_x86 *cpu = kunit_kzalloc(test, sizeof(*cpu), GFP_KERNEL);
 	u32 caps[NR_KVM_CPU_CAPS], *amd;
-	const struct kvm_cap_source src = {
+	const struct kvm_cpu_caps_source src = {
 		.cpu = cpu, .raw_cpuid = raw_cpuid, .tdp = true, .tsc_aux = true,
 	};
 
@@ -171,7 +197,7 @@ static void copies(struct kunit *test)
 			all & ~__feature_bit(X86_FEATURE_PAT));
 }
 
-static void build_on(struct kvm_cap_source *src, u32 *caps)
+static void build_on(struct kvm_cpu_caps_source *src, u32 *caps)
 {
 	memset(caps, 0xff, NR_KVM_CPU_CAPS * sizeof(*caps));
 	kvm_build_cpu_caps(caps, src);
@@ -185,7 +211,7 @@ static void build_on(struct kvm_cap_source *src, u32 *caps)
 static void exceptions_follow_the_table(struct kunit *test)
 {
 	struct cpuinfo_x86 *cpu = kunit_kzalloc(test, sizeof(*cpu), GFP_KERNEL);
-	struct kvm_cap_source src = {
+	struct kvm_cpu_caps_source src = {
 		.cpu = cpu, .raw_cpuid = raw_cpuid, .tdp = true, .tsc_aux = true,
 	};
 	u32 caps[NR_KVM_CPU_CAPS];
@@ -257,6 +283,7 @@ static void exceptions_follow_the_table(struct kunit *test)
 static struct kunit_case cpu_caps_cases[] = {
 	KUNIT_CASE(each_kind_in_each_word),
 	KUNIT_CASE(synthesized_needs_the_kernel),
+	KUNIT_CASE(scattered_features_have_their_kinds),
 	KUNIT_CASE(leaves_beyond_the_last),
 	KUNIT_CASE(copies),
 	KUNIT_CASE(exceptions_follow_the_table),

@@ -53,7 +53,10 @@
 bool __read_mostly enable_passthrough_pmu;
 EXPORT_SYMBOL_GPL(enable_passthrough_pmu);
 
-static struct kvm_passthrough_pmu_regs regs __read_mostly;
+DEFINE_STATIC_KEY_FALSE(kvm_passthrough_pmu_key);
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_key);
+
+static struct kvm_passthrough_pmu_regs host_regs __read_mostly;
 static u64 host_gp_mask __read_mostly;
 static u64 host_fixed_mask __read_mostly;
 
@@ -78,6 +81,7 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 			       const struct kvm_passthrough_pmu_regs *vendor_regs)
 {
 	enable_passthrough_pmu = false;
+	static_branch_disable(&kvm_passthrough_pmu_key);
 
 	if (!wanted)
 		return false;
@@ -97,14 +101,15 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 		return false;
 	}
 
-	regs = *vendor_regs;
+	host_regs = *vendor_regs;
 	host_gp_mask = GENMASK_ULL(kvm_host_pmu_cap.bit_width_gp - 1, 0);
 	host_fixed_mask = kvm_host_pmu_cap.num_counters_fixed ?
 			  GENMASK_ULL(kvm_host_pmu_cap.bit_width_fixed - 1, 0) : 0;
-	if (regs.max_gp)
+	if (host_regs.max_gp)
 		kvm_pmu_cap.num_counters_gp = min_t(int, kvm_pmu_cap.num_counters_gp,
-						    regs.max_gp);
+						    host_regs.max_gp);
 	enable_passthrough_pmu = true;
+	static_branch_enable(&kvm_passthrough_pmu_key);
 
 	pr_info("enable_passthrough_pmu: guests own the PMU while they run, with up to %d general purpose and %d fixed counters of %d and %d\n",
 		kvm_pmu_cap.num_counters_gp, kvm_pmu_cap.num_counters_fixed,
@@ -139,6 +144,7 @@ int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 
 	if (!irqchip_in_kernel(kvm)) {
 		kvm->arch.enable_pmu = false;
+		kvm->arch.passthrough_pmu_withheld = true;
 		return 0;
 	}
 
@@ -168,6 +174,42 @@ void kvm_passthrough_pmu_put_vm(struct kvm *kvm)
 	kvm->arch.passthrough_pmu = false;
 }
 
+/**
+ * kvm_passthrough_pmu_withheld_msr - is this the state of a PMU that does nothing?
+ * @vcpu: the vCPU
+ * @msr: the MSR that user space accesses, which the vCPU does not have
+ * @data: what user space writes to it, or 0
+ *
+ * User space does not know that a VM without a local APIC in the kernel has no
+ * PMU, see kvm_passthrough_pmu_get_vm().  It initializes and restores the PMU that
+ * its CPUID has, and must not fail as long as that PMU counts nothing: KVM takes
+ * zeroes for all MSRs that it reports to user space; this function tells what
+ * else there is.
+ *
+ * Context: any.
+ *
+ * Return: true if user space may write @data, which is then ignored, and read 0.
+ */
+bool kvm_passthrough_pmu_withheld_msr(struct kvm_vcpu *vcpu, u32 msr, u64 data)
+{
+	if (!vcpu->kvm->arch.passthrough_pmu_withheld)
+		return false;
+
+	switch (msr) {
+	case MSR_IA32_PERF_CAPABILITIES:
+		return !(data & ~kvm_caps.supported_perf_cap);
+	case MSR_CORE_PERF_GLOBAL_CTRL:
+	case MSR_AMD64_PERF_CNTR_GLOBAL_CTL:
+		/* After RESET it enables the counters that have selectors. */
+		return !(data & ~GENMASK_ULL(kvm_pmu_cap.num_counters_gp - 1, 0));
+	case MSR_CORE_PERF_GLOBAL_OVF_CTRL:
+		return !data;
+	default:
+		return false;
+	}
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_withheld_msr);
+
 static bool wants_pmi(struct kvm_pmc *pmc)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
@@ -188,7 +230,7 @@ static bool has_wrapped(struct kvm_pmc *pmc)
 	u64 now;
 
 	rdpmcl(pmc_is_gp(pmc) ? pmc->idx :
-				regs.fixed_rdpmc + pmc->idx - KVM_FIXED_PMC_BASE_IDX, now);
+				host_regs.fixed_rdpmc + pmc->idx - KVM_FIXED_PMC_BASE_IDX, now);
 
 	return kvm_passthrough_wrapped(pmc->counter, now, pmc_bitmask(pmc));
 }
@@ -256,15 +298,56 @@ static bool put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
 }
 
 /**
- * kvm_passthrough_pmu_load - hand the PMU of this CPU over to a vCPU
- * @vcpu: the vCPU, about to run
+ * kvm_passthrough_pmu_load_status - make the overflow status a guest's
+ * @want: bits that are to be set
+ * @mask: bits that belong to whoever owns the PMU, @want included
  *
- * Does nothing for a vCPU that doesn't own the PMU while it runs.
+ * The status can't be written as such, only set or cleared bit by bit (SDM vol. 3,
+ * "IA32_PERF_GLOBAL_STATUS_SET" and "..._RESET"; APM vol. 2, "Performance Monitoring
+ * Counter Global Status" and following).
  *
- * Context: IRQs off until after kvm_passthrough_pmu_put(); KVM_REQ_PMU has been
- *	    handled.  Only NMIs can interrupt, and perf keeps those off the PMU.
+ * Context: IRQs off, nothing counts.  For ->passthrough_load().
  */
-void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
+void kvm_passthrough_pmu_load_status(u64 want, u64 mask)
+{
+	u64 status, clear, set;
+
+	rdmsrl(host_regs.status, status);
+	clear = status & ~want & mask;
+	set = want & ~status;
+	if (clear)
+		wrmsrl(host_regs.status_clear, clear);
+	if (set)
+		wrmsrl(host_regs.status_set, set);
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_load_status);
+
+/**
+ * kvm_passthrough_pmu_put_status - take the overflow status out of hardware
+ * @mask: bits that belong to whoever owns the PMU
+ *
+ * All of these bits are 0 afterwards: whatever the guest left there would be the
+ * next owner's, and one of them stops all counters until it is cleared.
+ *
+ * Context: IRQs off, nothing counts.  For ->passthrough_put().
+ *
+ * Return: those of the bits that were set.
+ */
+u64 kvm_passthrough_pmu_put_status(u64 mask)
+{
+	u64 status;
+
+	rdmsrl(host_regs.status, status);
+	status &= mask;
+	if (status)
+		wrmsrl(host_regs.status_clear, status);
+
+	return status;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_put_status);
+
+/* See kvm_passthrough_pmu_load(). */
+void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, i;
@@ -272,9 +355,6 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	u32 lvtpc;
 
 	lockdep_assert_irqs_disabled();
-
-	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
-		return;
 
 	++vcpu->stat.passthrough_pmu_loads;
 
@@ -288,13 +368,13 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += load_counter(pmc, i, regs.gp_counter + i * regs.gp_stride,
+		counters += load_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride,
 					 host_gp_mask);
-		wrmsrl(regs.gp_selector + i * regs.gp_stride, pmc->eventsel_hw);
+		wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, pmc->eventsel_hw);
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += load_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
-					 regs.fixed_counter + i, host_fixed_mask);
+		counters += load_counter(&pmu->fixed_counters[i], host_regs.fixed_rdpmc + i,
+					 host_regs.fixed_counter + i, host_fixed_mask);
 
 	/*
 	 * A guest that doesn't have GLOBAL_STATUS could never clear an overflow,
@@ -310,16 +390,8 @@ void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 				       pmu->global_status);
 }
 
-/**
- * kvm_passthrough_pmu_put - take the PMU of this CPU back from a vCPU
- * @vcpu: the vCPU that kvm_passthrough_pmu_load() handed it over to
- *
- * Interrupts of the vCPU's counters that are pending in the local APIC are still
- * to be taken, by kvm_passthrough_pmu_handle_pmi().
- *
- * Context: IRQs off ever since kvm_passthrough_pmu_load().
- */
-void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+/* See kvm_passthrough_pmu_put(). */
+void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, selectors = 0, i;
@@ -328,24 +400,21 @@ void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 
 	lockdep_assert_irqs_disabled();
 
-	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
-		return;
-
 	kvm_pmu_call(passthrough_put)(vcpu);
 	request_late_pmi(vcpu, status);
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += put_counter(pmc, i, regs.gp_counter + i * regs.gp_stride);
+		counters += put_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride);
 		/* Selectors always exit, hence hold what was loaded. */
 		if (pmc->eventsel_hw) {
-			wrmsrl(regs.gp_selector + i * regs.gp_stride, 0);
+			wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, 0);
 			selectors++;
 		}
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += put_counter(&pmu->fixed_counters[i], regs.fixed_rdpmc + i,
-					regs.fixed_counter + i);
+		counters += put_counter(&pmu->fixed_counters[i], host_regs.fixed_rdpmc + i,
+					host_regs.fixed_counter + i);
 
 	trace_kvm_passthrough_pmu_put(vcpu->vcpu_id, counters, selectors,
 				      pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
@@ -368,19 +437,31 @@ void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 void kvm_passthrough_pmu_handle_pmi(void)
 {
 	struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
+	struct kvm_pmu *pmu;
+	struct kvm_pmc *pmc;
+	int i;
 
 	if (WARN_ON_ONCE(!vcpu || !kvm_vcpu_has_passthrough_pmu(vcpu)))
 		return;
 
 	/*
-	 * Without an overflow it was none of the guest's counters: Intel PT of the
-	 * host shares LVTPC, see perf_put_guest_lvtpc().
+	 * perf keeps back what it knows to be the host's, whose tracing shares LVTPC:
+	 * then it is up to request_late_pmi() alone.  What is left is the guest's,
+	 * provided that it has a counter that may have made it.
+	 *
+	 * More can't be demanded here.  If the guest acknowledges an overflow and sets
+	 * the counter again, all without a VM-exit, then the next overflow leaves the
+	 * same status as the one before and about the same value, and nothing but
+	 * this interrupt tells of it.
 	 */
-	if (!vcpu_to_pmu(vcpu)->global_status)
-		return;
-
-	++vcpu->stat.passthrough_pmu_pmis;
-	kvm_make_request(KVM_REQ_PMI, vcpu);
+	pmu = vcpu_to_pmu(vcpu);
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
+		if (wants_pmi(pmc)) {
+			++vcpu->stat.passthrough_pmu_pmis;
+			kvm_make_request(KVM_REQ_PMI, vcpu);
+			return;
+		}
+	}
 }
 
 /*
@@ -392,7 +473,7 @@ void kvm_passthrough_pmu_handle_pmi(void)
  */
 static bool is_gp_event_sound(u64 eventsel)
 {
-	return !(eventsel & regs.selector_refuse) && !perf_x86_event_has_extra_reg(eventsel);
+	return !(eventsel & host_regs.selector_refuse) && !perf_x86_event_has_extra_reg(eventsel);
 }
 
 static bool counts_insns(struct kvm_pmc *pmc)
@@ -403,27 +484,28 @@ static bool counts_insns(struct kvm_pmc *pmc)
 
 /**
  * kvm_passthrough_pmu_reprogram - work out what hardware runs for a counter
- * @pmc: counter whose selector or whose event filter may have changed, or whose
- *	selector excludes the mode that the vCPU has entered or left
+ * @pmc: counter whose selector may have changed
+ * @allowed: may the guest count, as it is now, what it wrote to the selector?
  *
- * Starts from what the guest wrote each time.  A counter that the event filter
- * refuses, that doesn't count in this mode, or whose event can't be left to
- * hardware, is left in place, but doesn't count.
+ * Starts from what the guest wrote each time.  A counter that isn't allowed to count,
+ * or whose event can't be left to hardware, is left in place, but doesn't count.
  *
- * Context: vCPU loaded, kvm->srcu held for reading, the vCPU doesn't own the PMU.
+ * Context: vCPU loaded, the vCPU doesn't own the PMU.
  */
-void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
+void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	bool runs = check_pmu_event_filter(pmc) &&
-		    !kvm_pmu_mode_excluded(pmc);
+	bool runs = allowed;
+	bool kernel;
 
 	if (pmc_is_gp(pmc)) {
-		pmc->eventsel_hw = pmc->eventsel & ~(regs.selector_clear | regs.selector_refuse);
-		pmc->eventsel_hw |= regs.selector_set;
+		pmc->eventsel_hw = pmc->eventsel & ~(host_regs.selector_clear |
+						     host_regs.selector_refuse);
+		pmc->eventsel_hw |= host_regs.selector_set;
 		if (!runs || !is_gp_event_sound(pmc->eventsel))
 			pmc->eventsel_hw &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
 		runs = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_ENABLE;
+		kernel = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_OS;
 	} else {
 		u64 field = intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
 						    INTEL_FIXED_BITS_MASK);
@@ -431,10 +513,12 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
 		pmu->fixed_ctr_ctrl_hw &= ~field;
 		if (runs)
 			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field;
-		runs = runs && pmc_speculative_in_use(pmc);
+		kernel = pmu->fixed_ctr_ctrl_hw &
+			 intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
+						 INTEL_FIXED_0_KERNEL);
 	}
 
-	if (runs && counts_insns(pmc))
+	if (runs && kernel && counts_insns(pmc))
 		pmu->insn_counters_hw |= BIT_ULL(pmc->idx);
 	else
 		pmu->insn_counters_hw &= ~BIT_ULL(pmc->idx);
@@ -442,19 +526,12 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc)
 
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
- * @pmc: counter that would have counted the event, provided that it counts in the
- *	mode that the vCPU is in
- *
- * The mode is looked at here and now: what hardware runs for the counter follows a
- * change of mode only when the PMU is about to be loaded.
+ * @pmc: counter that would have counted the event
  *
  * Context: vCPU loaded, the vCPU doesn't own the PMU.
  */
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
-	if (kvm_pmu_mode_excluded(pmc))
-		return;
-
 	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
 	if (pmc->counter)
 		return;
@@ -487,10 +564,11 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.nr_fixed	= kvm_host_pmu_cap.num_counters_fixed,
 		.width_gp	= kvm_host_pmu_cap.bit_width_gp,
 		.width_fixed	= kvm_host_pmu_cap.bit_width_fixed,
-		.has_metrics	= regs.has_metrics,
-		.ctrl_extra	= regs.ctrl_extra,
-		.status_extra	= regs.status_extra,
-		.clear_extra	= regs.clear_extra,
+		.has_metrics	= host_regs.has_metrics,
+		.ctrl_extra	= host_regs.ctrl_extra,
+		.status_extra	= host_regs.status_extra,
+		.clear_extra	= host_regs.clear_extra,
+		.clear_foreign	= host_regs.clear_foreign,
 	};
 	const struct kvm_passthrough_model guest = {
 		.version	= pmu->version,
@@ -506,9 +584,9 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.owns_pmu	= kvm_vcpu_has_passthrough_pmu(vcpu) &&
 				  !KVM_BUG_ON(!lapic_in_kernel(vcpu), vcpu->kvm),
 		.rdpmc_backdoor	= enable_vmware_backdoor,
-		.rdpmc_beyond_core = regs.rdpmc_beyond_core,
+		.rdpmc_beyond_core = host_regs.rdpmc_beyond_core,
 		.has_full_width	= has_full_width,
-		.nr_legacy	= regs.nr_legacy,
+		.nr_legacy	= host_regs.nr_legacy,
 	};
 
 	return kvm_passthrough_policy(&host, &guest, &switches);

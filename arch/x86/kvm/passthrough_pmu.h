@@ -2,6 +2,7 @@
 #ifndef __KVM_X86_PASSTHROUGH_PMU_H
 #define __KVM_X86_PASSTHROUGH_PMU_H
 
+#include <linux/jump_label.h>
 #include <linux/kvm_host.h>
 
 #include "passthrough_policy.h"
@@ -21,12 +22,16 @@
  * @selector_set: bits that each selector has in hardware
  * @selector_refuse: bits that this host's hardware doesn't know; a counter whose
  *	selector has any of them doesn't count
+ * @status: MSR of the overflow status
+ * @status_clear: MSR that clears bits of @status
+ * @status_set: MSR that sets bits of @status
  * @has_metrics: RDPMC reads PERF_METRICS on this host
  * @ctrl_extra: bits of this host's GLOBAL_CTRL besides those of counters
  * @status_extra: bits of GLOBAL_STATUS, besides those of counters, that can be or
  *	become set while a guest runs
  * @clear_extra: bits besides those of counters that may be written in order to
  *	clear bits of GLOBAL_STATUS
+ * @clear_foreign: those of @clear_extra that the host waits for while a guest runs
  * @rdpmc_beyond_core: RDPMC reads counters of other PMUs as well
  */
 struct kvm_passthrough_pmu_regs {
@@ -40,23 +45,33 @@ struct kvm_passthrough_pmu_regs {
 	u64 selector_clear;
 	u64 selector_set;
 	u64 selector_refuse;
+	u32 status;
+	u32 status_clear;
+	u32 status_set;
 	bool has_metrics;
 	u64 ctrl_extra;
 	u64 status_extra;
 	u64 clear_extra;
+	u64 clear_foreign;
 	bool rdpmc_beyond_core;
 };
 
 extern bool __read_mostly enable_passthrough_pmu;
 
+/* Follows enable_passthrough_pmu, for whatever is passed each time a vCPU runs. */
+DECLARE_STATIC_KEY_FALSE(kvm_passthrough_pmu_key);
+
 bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 			       const struct kvm_passthrough_pmu_regs *regs);
 int kvm_passthrough_pmu_get_vm(struct kvm *kvm);
 void kvm_passthrough_pmu_put_vm(struct kvm *kvm);
-void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu);
-void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu);
+bool kvm_passthrough_pmu_withheld_msr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
+void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu);
+void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_load_status(u64 want, u64 mask);
+u64 kvm_passthrough_pmu_put_status(u64 mask);
 void kvm_passthrough_pmu_handle_pmi(void);
-void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc);
+void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 							 bool has_full_width);
@@ -67,12 +82,43 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
  */
 static inline bool kvm_vcpu_has_passthrough_pmu(struct kvm_vcpu *vcpu)
 {
-	return enable_passthrough_pmu && vcpu_to_pmu(vcpu)->version;
+	return static_branch_unlikely(&kvm_passthrough_pmu_key) &&
+	       vcpu_to_pmu(vcpu)->version;
+}
+
+/**
+ * kvm_passthrough_pmu_load - hand the PMU of this CPU over to a vCPU
+ * @vcpu: the vCPU, about to run
+ *
+ * Does nothing for a vCPU that doesn't own the PMU while it runs.
+ *
+ * Context: IRQs off until after kvm_passthrough_pmu_put(); KVM_REQ_PMU has been
+ *	    handled.  Only NMIs can interrupt, and perf keeps those off the PMU.
+ */
+static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
+{
+	if (kvm_vcpu_has_passthrough_pmu(vcpu))
+		__kvm_passthrough_pmu_load(vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_put - take the PMU of this CPU back from a vCPU
+ * @vcpu: the vCPU that kvm_passthrough_pmu_load() handed it over to
+ *
+ * Interrupts of the vCPU's counters that are pending in the local APIC are still
+ * to be taken, by kvm_passthrough_pmu_handle_pmi().
+ *
+ * Context: IRQs off ever since kvm_passthrough_pmu_load().
+ */
+static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+{
+	if (kvm_vcpu_has_passthrough_pmu(vcpu))
+		__kvm_passthrough_pmu_put(vcpu);
 }
 
 /*
- * Would an instruction that KVM emulates have to be counted?  The answer leaves
- * the privilege level aside, to be cheap enough for the exit fastpath.
+ * Would a privileged instruction that KVM emulates have to be counted?  The
+ * exit fastpath handles no others, so that counters for user mode don't matter.
  */
 static inline bool kvm_passthrough_pmu_counts_insns(struct kvm_vcpu *vcpu)
 {

@@ -5,6 +5,7 @@
  * The rules are in one function without side effects, so that they can be read
  * in one place and tested without a VM.
  */
+#include <kunit/visibility.h>
 #include <linux/bits.h>
 #include <linux/export.h>
 #include <linux/minmax.h>
@@ -46,7 +47,13 @@ static bool same_width(u8 nr, u8 guest_width, u8 host_width)
  *
  *  - GLOBAL_CTRL has to take the same bits and to refuse the same bits;
  *  - GLOBAL_STATUS must not show a bit that the guest's doesn't have;
- *  - a write that clears GLOBAL_STATUS has to take and to refuse the same bits.
+ *  - a write that clears GLOBAL_STATUS has to take all bits that the guest's takes,
+ *    and no bit that somebody else waits for.
+ *
+ * The last rule is weaker on purpose.  Later versions than the guest's take bits
+ * that the guest's refuses, and there is no harm in that: hardware doesn't set such
+ * a bit for this guest, so that clearing it changes nothing.  The guest misses
+ * a fault that it has no use for, and saves an exit for each of its interrupts.
  *
  * Context: any, has no side effects.
  *
@@ -83,8 +90,9 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 	all_globals = all_counters && guest->version > 1;
 	policy.global_ctrl = all_globals && guest->ctrl_extra == host->ctrl_extra;
 	policy.status = all_globals && !(host->status_extra & ~guest->status_extra);
-	policy.status_clear = all_globals && guest->clear_extra == host->clear_extra;
+	policy.status_clear = all_globals && !(guest->clear_extra & ~host->clear_extra) &&
+			      !(host->clear_foreign & ~guest->clear_extra);
 
 	return policy;
 }
-EXPORT_SYMBOL_GPL(kvm_passthrough_policy);
+EXPORT_SYMBOL_IF_KUNIT(kvm_passthrough_policy);

@@ -17,6 +17,8 @@
  *	those that can be or become set while a guest runs
  * @clear_extra: bits besides those of counters that a write may contain which
  *	clears bits of GLOBAL_STATUS
+ * @clear_foreign: of the host's @clear_extra, those that tell somebody something
+ *	who is not the owner of the PMU, and who would miss it
  */
 struct kvm_passthrough_model {
 	u8 version;
@@ -28,6 +30,7 @@ struct kvm_passthrough_model {
 	u64 ctrl_extra;
 	u64 status_extra;
 	u64 clear_extra;
+	u64 clear_foreign;
 };
 
 /**

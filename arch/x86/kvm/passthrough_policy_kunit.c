@@ -89,6 +89,7 @@ static void everything_if_guest_has_all_counters(struct kunit *test)
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
 			.rdpmc = true, .global_ctrl = true, .status = true,
+			.status_clear = true,
 	       });
 }
 
@@ -145,6 +146,7 @@ static void full_width_alias(struct kunit *test)
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .fixed = 0x7,
 			.rdpmc = true, .global_ctrl = true, .status = true,
+			.status_clear = true,
 	       });
 }
 
@@ -157,7 +159,7 @@ static void vmware_backdoor(struct kunit *test)
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &switches),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
-			.global_ctrl = true, .status = true,
+			.global_ctrl = true, .status = true, .status_clear = true,
 	       });
 }
 
@@ -185,6 +187,7 @@ static void narrow_counters(struct kunit *test)
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.fixed = 0x7, .global_ctrl = true, .status = true,
+			.status_clear = true,
 	       });
 
 	guest.width_gp = 48;
@@ -192,7 +195,7 @@ static void narrow_counters(struct kunit *test)
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf,
-			.global_ctrl = true, .status = true,
+			.global_ctrl = true, .status = true, .status_clear = true,
 	       });
 }
 
@@ -264,7 +267,8 @@ static void metrics_alone_close_rdpmc_and_ctrl(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, policy.rdpmc);
 	KUNIT_EXPECT_FALSE(test, policy.global_ctrl);
 	KUNIT_EXPECT_FALSE(test, policy.status);
-	KUNIT_EXPECT_FALSE(test, policy.status_clear);
+	/* A bit that is never set while a guest runs which lacks PERF_METRICS. */
+	KUNIT_EXPECT_TRUE(test, policy.status_clear);
 
 	/* RDPMC reads PERF_METRICS whatever GLOBAL_CTRL looks like. */
 	guest.ctrl_extra = METRICS;
@@ -291,10 +295,11 @@ static void foreign_status_bits(struct kunit *test)
 
 		host.status_extra |= foreign[i];
 		host.clear_extra |= foreign[i];
+		host.clear_foreign = foreign[i] & TRACE;
 		policy = kvm_passthrough_policy(&host, &guest, &intel);
 		KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
 		KUNIT_EXPECT_FALSE(test, policy.status);
-		KUNIT_EXPECT_FALSE(test, policy.status_clear);
+		KUNIT_EXPECT_EQ(test, policy.status_clear, !(foreign[i] & TRACE));
 
 		/* Not foreign if the guest has the feature. */
 		guest.status_extra |= foreign[i];
@@ -304,22 +309,36 @@ static void foreign_status_bits(struct kunit *test)
 	}
 }
 
-/* A bit too many would not raise #GP, a bit too few would. */
-static void clearing_takes_the_same_bits(struct kunit *test)
+/*
+ * What the guest's register takes must be taken, and what somebody else waits for
+ * must not be cleared.  Whatever else hardware takes does no harm.
+ */
+static void what_clears_the_status(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = v2_of(&skylake);
+	struct kvm_passthrough_model host = skylake, guest = v2_of(&skylake);
 
-	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_policy(&host, &guest, &intel).status_clear);
 
-	guest.clear_extra = skylake.clear_extra;
-	KUNIT_EXPECT_TRUE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+	/* A write that the guest's register takes would fault. */
+	host.clear_extra = FREEZE;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).status_clear);
 
+	/* The host traces by Intel PT ... */
+	host.clear_extra = skylake.clear_extra | TRACE | SGX;
+	host.clear_foreign = TRACE;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).status_clear);
+
+	/* ... or the guest does, which then has the bit. */
 	guest.clear_extra |= TRACE;
-	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&skylake, &guest, &intel).status_clear);
+	KUNIT_EXPECT_TRUE(test, kvm_passthrough_policy(&host, &guest, &intel).status_clear);
+
+	/* Counters are the guest's or not, as ever. */
+	guest.nr_gp--;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).status_clear);
 }
 
 /*
- * The four counters of old, without a full-width alias.  The host has two more,
+ * The four legacy counters, without a full-width alias.  The host has two more,
  * which neither RDPMC nor the bits of the globals may show.
  */
 static void amd_guest_without_core_extension(struct kunit *test)
@@ -376,7 +395,7 @@ static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(legacy_alias_of_the_first_four),
 	KUNIT_CASE(metrics_alone_close_rdpmc_and_ctrl),
 	KUNIT_CASE(foreign_status_bits),
-	KUNIT_CASE(clearing_takes_the_same_bits),
+	KUNIT_CASE(what_clears_the_status),
 	KUNIT_CASE(amd_guest_without_core_extension),
 	KUNIT_CASE(amd_guests_on_host_with_more_counters),
 	{}
@@ -390,4 +409,5 @@ static struct kunit_suite passthrough_policy_suite = {
 kunit_test_suite(passthrough_policy_suite);
 
 MODULE_DESCRIPTION("KUnit tests of KVM's passthrough vPMU policy");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 MODULE_LICENSE("GPL");

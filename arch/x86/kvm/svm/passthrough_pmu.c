@@ -8,7 +8,7 @@
  * has it in hardware, whatever the guest wrote.  PerfCntrGlobalCtl is loaded and
  * cleared along with the rest of the guest's state.
  *
- * One instruction of the host gets by: the processor is in guest mode when it
+ * One instruction of the host is counted: the processor is in guest mode when it
  * retires VMRUN, hence counters for retired instructions that count in the kernel
  * gain one with each entry.  That has always been so for what perf counts in
  * guests, and can't be told from a guest's own instruction: KVM doesn't correct it.
@@ -19,10 +19,6 @@
  *
  * Nothing of this is in the VMCB or in the VMSA of SEV-ES guests: counters,
  * selectors and globals are KVM's to switch for these guests, too.
- *
- * HostOnly and GuestOnly have a meaning for a guest that is itself a host.  The
- * hardware bits are taken, hence such counters are enabled in hardware exactly if
- * they count in the mode that the vCPU is in.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -36,14 +32,18 @@
 #include "passthrough_pmu.h"
 #include "svm.h"
 
-#define HOST_GUEST_ONLY	(AMD64_EVENTSEL_HOSTONLY | AMD64_EVENTSEL_GUESTONLY)
-
 /*
  * What the administrator asked for, and after hardware setup what is in effect.
  */
 bool __read_mostly svm_enable_passthrough_pmu;
 
-/* What there is in PerfCntrGlobalStatus; reserved bits are better left alone. */
+/*
+ * What there is in PerfCntrGlobalStatus; reserved bits are better left alone.
+ *
+ * KVM lets no guest write DebugCtl's bits that freeze LBRs or counters with an
+ * interrupt, but hardware switches DebugCtl of SEV-ES guests, which are free to set
+ * them.  As long as the status then says that counters are frozen, none counts.
+ */
 static u64 host_status_bits __read_mostly;
 
 /**
@@ -63,6 +63,9 @@ void __init svm_passthrough_pmu_setup(void)
 		.gp_selector	= MSR_F15H_PERF_CTL0,
 		.gp_stride	= MSR_F15H_PERF_CTL1 - MSR_F15H_PERF_CTL0,
 		.nr_legacy	= AMD64_NUM_COUNTERS,
+		.status		= MSR_AMD64_PERF_CNTR_GLOBAL_STATUS,
+		.status_clear	= MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR,
+		.status_set	= MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET,
 		/* Count in guest mode, and not outside of it. */
 		.selector_clear	= AMD64_EVENTSEL_HOSTONLY,
 		.selector_set	= AMD64_EVENTSEL_GUESTONLY,
@@ -85,6 +88,8 @@ void __init svm_passthrough_pmu_setup(void)
 
 	host_status_bits = GENMASK_ULL(kvm_host_pmu_cap.num_counters_gp - 1, 0) |
 			   GLOBAL_STATUS_LBRS_FROZEN;
+	if (boot_cpu_has(X86_FEATURE_AMD_LBR_PMC_FREEZE))
+		host_status_bits |= GLOBAL_STATUS_COUNTERS_FROZEN;
 }
 
 /* The guest's counters in PerfCntrGlobalCtl and PerfCntrGlobalStatus. */
@@ -107,25 +112,17 @@ void svm_passthrough_pmu_stop(void)
  * svm_passthrough_pmu_load - load overflow status and the global control
  * @vcpu: the vCPU that takes the PMU over
  *
- * The status can't be written as such, only set or cleared bit by bit (APM vol. 2,
- * "Performance Monitoring Counter Global Status" and following).  User space
- * can't put bits there that aren't the guest's counters', but the guest's CPUID may
- * have been another one when it did: set none that aren't.
+ * User space can't put bits into the status that aren't the guest's counters', but
+ * the guest's CPUID may have been another one when it did: set none that aren't.
  *
  * Context: IRQs off, nothing counts.
  */
 void svm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	u64 status, clear, set;
 
-	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, status);
-	clear = status & ~pmu->global_status & host_status_bits;
-	set = pmu->global_status & ~status & guest_counters(pmu);
-	if (clear)
-		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, clear);
-	if (set)
-		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_SET, set);
+	kvm_passthrough_pmu_load_status(pmu->global_status & guest_counters(pmu),
+					host_status_bits);
 
 	/* From here on counters run in guest mode. */
 	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, pmu->global_ctrl & guest_counters(pmu));
@@ -140,16 +137,11 @@ void svm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 void svm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	u64 status;
 
 	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 0);
 
-	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, status);
-	status &= host_status_bits;
-	if (status)
-		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, status);
-
-	pmu->global_status = status & guest_counters(pmu);
+	pmu->global_status = kvm_passthrough_pmu_put_status(host_status_bits) &
+			     guest_counters(pmu);
 }
 
 /**
@@ -165,60 +157,6 @@ void svm_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 
 	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, ctrl);
 	pmu->global_ctrl = ctrl & guest_counters(pmu);
-}
-
-/**
- * svm_passthrough_pmu_mode_excluded - does a counter pause in the vCPU's mode?
- * @pmc: counter of a guest that owns the PMU
- *
- * With EFER.SVME set, a selector with one of the bits HostOnly and GuestOnly counts
- * in that mode only, one with both or none of them in both modes.  With EFER.SVME
- * clear, a selector with any of them doesn't count at all (PPR, "PERF_CTL").
- *
- * Context: vCPU loaded.
- *
- * Return: true if the counter doesn't count now, even if it is enabled.
- */
-bool svm_passthrough_pmu_mode_excluded(struct kvm_pmc *pmc)
-{
-	u64 host_guest_only = pmc->eventsel & HOST_GUEST_ONLY;
-	struct kvm_vcpu *vcpu = pmc->vcpu;
-
-	if (!host_guest_only)
-		return false;
-
-	if (!(vcpu->arch.efer & EFER_SVME))
-		return true;
-
-	if (host_guest_only == HOST_GUEST_ONLY)
-		return false;
-
-	return (host_guest_only == AMD64_EVENTSEL_GUESTONLY) !=
-	       (is_guest_mode(vcpu) || to_svm(vcpu)->nested.retiring_vmrun);
-}
-
-/**
- * svm_passthrough_pmu_mode_changed - the vCPU changed to another mode
- * @vcpu: the vCPU, after VMRUN, #VMEXIT, or a change of EFER.SVME
- *
- * What hardware runs is worked out before the PMU is loaded again, i.e. before the
- * guest executes anything in its new mode: a request that is made as late as by
- * injecting an event is seen before VMRUN, and is handled first.
- *
- * Context: vCPU loaded, the vCPU doesn't own the PMU.
- */
-void svm_passthrough_pmu_mode_changed(struct kvm_vcpu *vcpu)
-{
-	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	int i;
-
-	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
-		return;
-
-	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
-		if (pmu->gp_counters[i].eventsel & HOST_GUEST_ONLY)
-			kvm_pmu_request_counter_reprogram(&pmu->gp_counters[i]);
-	}
 }
 
 static void svm_update_msr_intercepts(struct kvm_vcpu *vcpu,

@@ -11,12 +11,6 @@
  * guest may write the MSR without a VM-exit, hardware saves the value on VM-exit:
  * into the VMCS if it is able to (Sapphire Rapids and later), otherwise into the
  * MSR-store list of the VMCS.  All other writes go to both.
- *
- * L2 counts on the PMU that L1 owns.  There is one pmu->global_ctrl, but one VMCS
- * for each level: whichever is loaded next gets the current value, and if L1 asks
- * for another one at that moment, nested code writes it like any other write.
- * vmcs02 has the controls of vmcs01 and its MSR bitmap opens what both vmcs01's
- * and L1's bitmap open; L1 may demand more exits, but can't do with less.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -42,6 +36,9 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	.gp_selector	= MSR_P6_EVNTSEL0,
 	.gp_stride	= 1,
 	.nr_legacy	= KVM_MAX_NR_INTEL_GP_COUNTERS,
+	.status		= MSR_CORE_PERF_GLOBAL_STATUS,
+	.status_clear	= MSR_CORE_PERF_GLOBAL_OVF_CTRL,
+	.status_set	= MSR_CORE_PERF_GLOBAL_STATUS_SET,
 	.fixed_counter	= MSR_CORE_PERF_FIXED_CTR0,
 	.fixed_rdpmc	= INTEL_PMC_FIXED_RDPMC_BASE,
 	/*
@@ -52,31 +49,14 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 			  ARCH_PERFMON_EVENTSEL_ANY,
 };
 
-/* MSRs that a guest may touch without a VM-exit, and how, if the policy agrees. */
-static const struct {
-	u32 first;
-	u8 nr;
-	u8 types;
-} vmx_passthrough_pmu_msrs[] = {
-	{ MSR_IA32_PERFCTR0, KVM_MAX_NR_INTEL_GP_COUNTERS, MSR_TYPE_RW },
-	{ MSR_IA32_PMC0, KVM_MAX_NR_INTEL_GP_COUNTERS, MSR_TYPE_RW },
-	{ MSR_CORE_PERF_FIXED_CTR0, KVM_MAX_NR_INTEL_FIXED_COUTNERS, MSR_TYPE_RW },
-	{ MSR_CORE_PERF_GLOBAL_STATUS, 1, MSR_TYPE_R },
-	{ MSR_CORE_PERF_GLOBAL_CTRL, 1, MSR_TYPE_RW },
-	{ MSR_CORE_PERF_GLOBAL_OVF_CTRL, 1, MSR_TYPE_W },
-};
-
-/* Bits of IA32_PERF_GLOBAL_CTRL, IA32_PERF_GLOBAL_STATUS and ..._RESET, SDM vol. 4. */
-#define GLOBAL_PERF_METRICS	BIT_ULL(48)
-#define STATUS_LBR_FRZ		BIT_ULL(58)
-#define STATUS_CTR_FRZ		BIT_ULL(59)
-#define STATUS_ASCI		BIT_ULL(60)
+/* Where IA32_PERF_GLOBAL_CTRL is in an MSR-store list that has it, to be found fast. */
+#define GLOBAL_CTRL_SLOT	0
 
 /* Intel PT is not part of the PMU and traces on, unless the guest has it. */
 static u64 vmx_host_trace_bit(void)
 {
 	return cpu_feature_enabled(X86_FEATURE_INTEL_PT) && !vmx_pt_mode_is_host_guest() ?
-	       MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI : 0;
+	       GLOBAL_STATUS_TRACE_TOPAPMI : 0;
 }
 
 /*
@@ -86,25 +66,41 @@ static u64 vmx_host_trace_bit(void)
  * DEBUGCTL; hence these bits don't show up in the status.  They are accepted by
  * IA32_PERF_GLOBAL_STATUS_RESET nevertheless.  Ovf_Uncore (61) is left out: nobody
  * enables PMIs of the uncore.
+ *
+ * What a guest clears that its own PMU doesn't have (SDM vol. 3,
+ * "IA32_PERF_GLOBAL_STATUS_RESET"):
+ *
+ *  - Trace_ToPA_PMI (55) belongs to the host if it traces by Intel PT while guests
+ *    run; a buffer that got full would go unnoticed;
+ *  - Ovf_PERF_METRICS (48), LBR_Frz (58), CTR_Frz (59) and Ovf_Uncore (61) aren't
+ *    set: loading the guest's status has cleared what was there, and nothing that
+ *    runs in a guest sets them;
+ *  - ASCI (60) may be set by an enclave and qualifies counts, which are the guest's.
+ *    perf takes no notice of it.
+ *
+ * OvfBuffer (62) and CondChgd (63) are taken by versions 2 and later alike.  They
+ * aren't loaded, see vmx_loadable_status(), and perf goes by the indices in its
+ * debug store.
  */
 static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *regs)
 {
-	u64 status = MSR_CORE_PERF_GLOBAL_OVF_CTRL_OVF_BUF |
-		     MSR_CORE_PERF_GLOBAL_OVF_CTRL_COND_CHGD;
+	u64 status = GLOBAL_STATUS_BUFFER_OVF | GLOBAL_STATUS_COND_CHG;
 
-	if (boot_cpu_has(X86_FEATURE_INTEL_PT))
-		status |= MSR_CORE_PERF_GLOBAL_OVF_CTRL_TRACE_TOPA_PMI;
+	if (boot_cpu_has(X86_FEATURE_INTEL_PT)) {
+		status |= GLOBAL_STATUS_TRACE_TOPAPMI;
+		regs->clear_foreign = GLOBAL_STATUS_TRACE_TOPAPMI;
+	}
 	if (boot_cpu_has(X86_FEATURE_SGX))
-		status |= STATUS_ASCI;
+		status |= GLOBAL_STATUS_ASIF;
 
 	if (kvm_host.perf_capabilities & BIT_ULL(PERF_CAP_METRICS_IDX)) {
 		regs->has_metrics = true;
-		regs->ctrl_extra = GLOBAL_PERF_METRICS;
-		status |= GLOBAL_PERF_METRICS;
+		regs->ctrl_extra = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
+		status |= BIT_ULL(GLOBAL_STATUS_PERF_METRICS_OVF_BIT);
 	}
 
 	regs->status_extra = status;
-	regs->clear_extra = status | STATUS_LBR_FRZ | STATUS_CTR_FRZ;
+	regs->clear_extra = status | GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
 
 	/* "In a transaction" is no condition that hardware without TSX takes. */
 	if (!boot_cpu_has(X86_FEATURE_RTM))
@@ -168,16 +164,20 @@ void vmx_passthrough_pmu_stop(void)
  */
 static u64 vmx_loadable_status(struct kvm_pmu *pmu)
 {
-	return ~pmu->global_status_rsvd & ~(MSR_CORE_PERF_GLOBAL_OVF_CTRL_OVF_BUF |
-					    MSR_CORE_PERF_GLOBAL_OVF_CTRL_COND_CHGD);
+	return ~pmu->global_status_rsvd & ~(GLOBAL_STATUS_BUFFER_OVF | GLOBAL_STATUS_COND_CHG);
+}
+
+/* See vmx_passthrough_pmu_keeps_status(). */
+bool __vmx_passthrough_pmu_keeps_status(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	return pmu->global_status & ~vmx_loadable_status(pmu);
 }
 
 /**
  * vmx_passthrough_pmu_load - load overflow status and control of fixed counters
  * @vcpu: the vCPU that takes the PMU over
- *
- * The status can't be written as such, only set or cleared bit by bit (SDM vol. 3,
- * "IA32_PERF_GLOBAL_STATUS_SET" and "..._RESET").
  *
  * IA32_PERF_GLOBAL_CTRL is up to VM-entry.
  *
@@ -186,16 +186,9 @@ static u64 vmx_loadable_status(struct kvm_pmu *pmu)
 void vmx_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	u64 want = pmu->global_status & vmx_loadable_status(pmu);
-	u64 status, clear, set;
 
-	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
-	clear = status & ~want & ~vmx_host_trace_bit();
-	set = want & ~status;
-	if (clear)
-		wrmsrl(MSR_CORE_PERF_GLOBAL_OVF_CTRL, clear);
-	if (set)
-		wrmsrl(MSR_CORE_PERF_GLOBAL_STATUS_SET, set);
+	kvm_passthrough_pmu_load_status(pmu->global_status & vmx_loadable_status(pmu),
+					~vmx_host_trace_bit());
 
 	wrmsrl(MSR_CORE_PERF_FIXED_CTR_CTRL, pmu->fixed_ctr_ctrl_hw);
 }
@@ -204,25 +197,23 @@ void vmx_passthrough_pmu_load(struct kvm_vcpu *vcpu)
  * vmx_passthrough_pmu_put - take out what vmx_passthrough_pmu_load() loaded
  * @vcpu: the vCPU that gives the PMU back
  *
- * Context: IRQs off.  Nothing counts, VM-exit has seen to that.
+ * Context: IRQs off.  Nothing counts since VM-exit.
  */
 void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	u64 status;
 
-	rdmsrl(MSR_CORE_PERF_GLOBAL_STATUS, status);
-	/* perf_put_guest_lvtpc() looks for it. */
-	status &= ~vmx_host_trace_bit();
-	if (status)
-		wrmsrl(MSR_CORE_PERF_GLOBAL_OVF_CTRL, status);
+	/* perf_put_guest_lvtpc() looks for the bit of PT. */
+	status = kvm_passthrough_pmu_put_status(~vmx_host_trace_bit());
 
 	/*
-	 * Bits that are never loaded stay until the guest clears them.  Beyond
-	 * that, keep to what KVM_SET_MSRS accepts on another host.
+	 * Bits that are never loaded stay until the guest clears them, and are
+	 * none of the guest's if hardware has them.  Beyond that, keep to what
+	 * KVM_SET_MSRS accepts on another host.
 	 */
 	pmu->global_status &= ~vmx_loadable_status(pmu);
-	pmu->global_status |= status & ~pmu->global_status_rsvd;
+	pmu->global_status |= status & vmx_loadable_status(pmu);
 
 	/* perf relies on 0 here. */
 	if (pmu->fixed_ctr_ctrl_hw)
@@ -251,20 +242,22 @@ void vmx_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu)
 void vmx_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-	struct vmx_msrs *list;
-	int slot;
+	struct vmx_msr_entry *stored;
 
 	if (cpu_has_save_perf_global_ctrl()) {
 		pmu->global_ctrl = vmcs_read64(GUEST_IA32_PERF_GLOBAL_CTRL);
 		return;
 	}
 
-	list = vmx_msr_autostore(to_vmx(vcpu));
-	slot = vmx_find_loadstore_msr_slot(list, MSR_CORE_PERF_GLOBAL_CTRL);
-	if (WARN_ON_ONCE(slot < 0))
+	stored = &vmx_msr_autostore(to_vmx(vcpu))->val[GLOBAL_CTRL_SLOT];
+	if (WARN_ON_ONCE(stored->index != MSR_CORE_PERF_GLOBAL_CTRL))
 		return;
 
-	pmu->global_ctrl = list->val[slot].value;
+	/* The VMCS has the value that the guest entered with. */
+	if (stored->value == pmu->global_ctrl)
+		return;
+
+	pmu->global_ctrl = stored->value;
 	vmx_passthrough_pmu_write_global_ctrl(vcpu);
 }
 
@@ -292,54 +285,6 @@ static void vmx_update_msr_intercepts(struct kvm_vcpu *vcpu,
 				  !policy->status_clear);
 }
 
-/*
- * Without L1's bitmap this only closes: what L1 may not do any more, L2 may not
- * either, but what L1's bitmap says now is not known until the next nested entry.
- */
-static void vmx_merge_msr(struct vcpu_vmx *vmx, unsigned long *l1, u32 msr, u8 types)
-{
-	unsigned long *vmcs01 = vmx->vmcs01.msr_bitmap;
-	unsigned long *vmcs02 = vmx->nested.vmcs02.msr_bitmap;
-
-	if (types & MSR_TYPE_R) {
-		if (vmx_test_msr_bitmap_read(vmcs01, msr) ||
-		    (l1 && vmx_test_msr_bitmap_read(l1, msr)))
-			vmx_set_msr_bitmap_read(vmcs02, msr);
-		else if (l1)
-			vmx_clear_msr_bitmap_read(vmcs02, msr);
-	}
-	if (types & MSR_TYPE_W) {
-		if (vmx_test_msr_bitmap_write(vmcs01, msr) ||
-		    (l1 && vmx_test_msr_bitmap_write(l1, msr)))
-			vmx_set_msr_bitmap_write(vmcs02, msr);
-		else if (l1)
-			vmx_clear_msr_bitmap_write(vmcs02, msr);
-	}
-}
-
-/**
- * vmx_passthrough_pmu_merge_msr_bitmap - L2 may do what L1 may, if L1 agrees
- * @vcpu: vCPU with a vmcs02
- * @l1: the MSR bitmap that L1 has for L2, or NULL if nobody knows
- *
- * Starts from vmcs01's bitmap, hence obeys the policy and user space's filter.
- *
- * Context: vCPU loaded.
- */
-void vmx_passthrough_pmu_merge_msr_bitmap(struct kvm_vcpu *vcpu, unsigned long *l1)
-{
-	int i, n;
-
-	if (!enable_passthrough_pmu || !cpu_has_vmx_msr_bitmap())
-		return;
-
-	for (i = 0; i < ARRAY_SIZE(vmx_passthrough_pmu_msrs); i++)
-		for (n = 0; n < vmx_passthrough_pmu_msrs[i].nr; n++)
-			vmx_merge_msr(to_vmx(vcpu), l1,
-				      vmx_passthrough_pmu_msrs[i].first + n,
-				      vmx_passthrough_pmu_msrs[i].types);
-}
-
 static void vmx_update_rdpmc_intercept(struct kvm_vcpu *vcpu, bool intercept)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
@@ -353,17 +298,24 @@ static void vmx_update_rdpmc_intercept(struct kvm_vcpu *vcpu, bool intercept)
 		exec_controls_clearbit(vmx, CPU_BASED_RDPMC_EXITING);
 }
 
+/*
+ * What is in the list besides may come and go, but doesn't move the first entry:
+ * an entry that is added goes to the end, one that is removed is replaced by the
+ * last one.
+ */
 static void vmx_update_msr_store_list(struct vcpu_vmx *vmx, struct vmx_msrs *list, bool store)
 {
-	int slot = vmx_find_loadstore_msr_slot(list, MSR_CORE_PERF_GLOBAL_CTRL);
+	struct vmx_msr_entry *first = &list->val[GLOBAL_CTRL_SLOT];
+	bool stored = list->nr && first->index == MSR_CORE_PERF_GLOBAL_CTRL;
 
-	if (store && slot < 0) {
+	if (store && !stored) {
 		if (KVM_BUG_ON(list->nr == MAX_NR_LOADSTORE_MSRS, vmx->vcpu.kvm))
 			return;
-		list->val[list->nr].index = MSR_CORE_PERF_GLOBAL_CTRL;
-		list->val[list->nr++].value = 0;
-	} else if (!store && slot >= 0) {
-		list->val[slot] = list->val[--list->nr];
+		list->val[list->nr++] = *first;
+		first->index = MSR_CORE_PERF_GLOBAL_CTRL;
+		first->value = 0;
+	} else if (!store && stored) {
+		*first = list->val[--list->nr];
 	}
 }
 
@@ -392,66 +344,33 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
 }
 
 /**
- * vmx_passthrough_pmu_update - apply the policy to a vCPU
+ * vmx_passthrough_pmu_update - apply the policy to the VMCS that is loaded
  * @vcpu: the vCPU
  *
  * Sets and resets, since user space may set CPUID more than once.  Called after
- * anything that the policy depends on has changed: CPUID, PERF_CAPABILITIES, or
- * user space's MSR filter.
+ * anything that the policy depends on has changed: CPUID, PERF_CAPABILITIES,
+ * user space's MSR filter, or vmx_passthrough_pmu_keeps_status().
  *
  * Does nothing with the feature off: nothing was ever let through then, and the
  * controls are atomic_switch_perf_msrs()'s.
- *
- * If vmcs02 is loaded, it gets what L1's policy and L1's wishes demand, and
- * vmcs01 follows when it is loaded, see vmx_passthrough_pmu_switch_vmcs().  The
- * other way round needs no note: vmcs02 is derived from vmcs01 at each nested entry.
  *
  * Context: a VMCS of the vCPU is loaded.
  */
 void vmx_passthrough_pmu_update(struct kvm_vcpu *vcpu)
 {
 	struct kvm_passthrough_policy policy;
-	struct vcpu_vmx *vmx = to_vmx(vcpu);
 
 	if (!enable_passthrough_pmu)
 		return;
 
 	policy = kvm_passthrough_pmu_policy(vcpu, fw_writes_is_enabled(vcpu));
+	if (vmx_passthrough_pmu_keeps_status(vcpu)) {
+		policy.status = false;
+		policy.status_clear = false;
+	}
 
 	vmx_update_msr_intercepts(vcpu, &policy);
 	vmx_update_rdpmc_intercept(vcpu, !policy.rdpmc);
 	vmx_update_global_ctrl_controls(vcpu, kvm_vcpu_has_passthrough_pmu(vcpu),
 					policy.global_ctrl);
-
-	if (vmx->loaded_vmcs == &vmx->vmcs01) {
-		vmx->nested.update_vmcs01_passthrough_pmu = false;
-		/* The length of the MSR-store list is a rarely written field. */
-		vmx->nested.dirty_vmcs12 = true;
-	} else {
-		vmx->nested.update_vmcs01_passthrough_pmu = true;
-		vmx_passthrough_pmu_merge_msr_bitmap(vcpu, NULL);
-	}
-}
-
-/**
- * vmx_passthrough_pmu_switch_vmcs - the vCPU goes on with its other VMCS
- * @vcpu: the vCPU, on its way between L1 and L2
- *
- * GLOBAL_CTRL keeps its value on the way unless L1 has it loaded, which is up to
- * nested code, later.  But the value was written to the other VMCS.
- *
- * Context: the other VMCS was just loaded.
- */
-void vmx_passthrough_pmu_switch_vmcs(struct kvm_vcpu *vcpu)
-{
-	struct vcpu_vmx *vmx = to_vmx(vcpu);
-
-	if (!enable_passthrough_pmu)
-		return;
-
-	if (vmx->nested.update_vmcs01_passthrough_pmu && vmx->loaded_vmcs == &vmx->vmcs01)
-		vmx_passthrough_pmu_update(vcpu);
-
-	if (kvm_vcpu_has_passthrough_pmu(vcpu))
-		vmx_passthrough_pmu_write_global_ctrl(vcpu);
 }

@@ -157,15 +157,142 @@ static void test_cr4_needs_kvm_and_cpuid(void)
 	if (!kvm_cpu_has(X86_FEATURE_VMX))
 		return;
 
-	/* Nor the bits of a legacy feature, if the vCPU lacks it. */
+	/* Also the bits of a legacy feature that the vCPU lacks, unless that is forbidden. */
+	for (i = 0; i < 2; i++) {
+		vm = vm_create_barebones();
+		if (i)
+			vm_enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_LEGACY_CR4_BITS);
+		vcpu = __vm_vcpu_add(vm, 0);
+		vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+		vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_DE);
+		cr4 = vcpu_get_msr(vcpu, MSR_IA32_VMX_CR4_FIXED1);
+		TEST_ASSERT(!!(cr4 & X86_CR4_DE) == !i, "CR4_FIXED1 0x%lx, strict %d: DE", cr4, i);
+		TEST_ASSERT_EQ(cr4, possible_cr4(vcpu));
+		kvm_vm_free(vm);
+	}
+}
+
+/*
+ * A leaf without sub-leaves is found whatever index userspace has given it, for the
+ * features as for everything else.
+ */
+static void test_index_of_leaf_1(void)
+{
+	struct kvm_cpuid_entry2 *entry;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t cr4;
+
 	vm = vm_create_barebones();
+	vm_enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_LEGACY_CR4_BITS);
 	vcpu = __vm_vcpu_add(vm, 0);
 	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
-	vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_DE);
-	cr4 = vcpu_get_msr(vcpu, MSR_IA32_VMX_CR4_FIXED1);
-	TEST_ASSERT(!(cr4 & X86_CR4_DE), "CR4_FIXED1 0x%lx has DE", cr4);
-	TEST_ASSERT_EQ(cr4, possible_cr4(vcpu));
+	cr4 = possible_cr4(vcpu);
+
+	entry = vcpu_get_cpuid_entry(vcpu, 1);
+	entry->index = 1;
+	entry->flags |= KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	vcpu_set_cpuid(vcpu);
+	TEST_ASSERT_EQ(possible_cr4(vcpu), cr4);
 	kvm_vm_free(vm);
+}
+
+#define REAL_MODE_CODE		0x1000
+
+static const uint8_t real_mode_code[] = {
+	0x66, 0xb8, 0x01, 0x00, 0x00, 0x00,	/* mov $1, %eax */
+	0x0f, 0xa2,				/* cpuid */
+	0x66, 0x89, 0xcb,			/* mov %ecx, %ebx */
+	0xe6, 0x80,				/* out %al, $0x80 */
+	0x66, 0xb9, 0xe0, 0x06, 0x00, 0x00,	/* mov $MSR_IA32_TSC_DEADLINE, %ecx */
+	0x0f, 0x30,				/* wrmsr */
+};
+
+/* What userspace without KVM's local APIC does about writes to the MSR. */
+enum deadline_msr {
+	NOTHING,
+	WANTS_EXITS,
+	DENIES,
+	DENIES_AND_WANTS_EXITS,
+};
+
+/*
+ * Without a local APIC in the kernel, the guest sees the TSC deadline timer only if
+ * userspace gets the writes to its MSR, whatever it has put into CPUID.
+ */
+static void test_tsc_deadline_timer(bool irqchip, enum deadline_msr msr, bool late)
+{
+	const bool want = irqchip || msr == DENIES_AND_WANTS_EXITS;
+	unsigned long deny = 0;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = {
+			.flags = KVM_MSR_FILTER_WRITE,
+			.base = MSR_IA32_TSC_DEADLINE,
+			.nmsrs = 1,
+			.bitmap = (uint8_t *)&deny,
+		},
+	};
+	struct kvm_vcpu *vcpu = NULL;
+	struct kvm_regs regs = {};
+	struct kvm_sregs sregs;
+	struct kvm_vm *vm;
+
+	vm = vm_create_barebones();
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, REAL_MODE_CODE, 0, 1, 0);
+	memcpy(addr_gpa2hva(vm, REAL_MODE_CODE), real_mode_code, sizeof(real_mode_code));
+	if (irqchip)
+		vm_create_irqchip(vm);
+	if (late) {
+		vcpu = __vm_vcpu_add(vm, 0);
+		vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+	}
+	if (msr == WANTS_EXITS || msr == DENIES_AND_WANTS_EXITS)
+		vm_enable_cap(vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER);
+	if (msr == DENIES || msr == DENIES_AND_WANTS_EXITS)
+		vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
+	if (!late) {
+		vcpu = __vm_vcpu_add(vm, 0);
+		vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+	}
+
+	vcpu_sregs_get(vcpu, &sregs);
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	vcpu_sregs_set(vcpu, &sregs);
+	regs.rip = REAL_MODE_CODE;
+	regs.rflags = X86_EFLAGS_FIXED;
+	vcpu_regs_set(vcpu, &regs);
+
+	vcpu_run(vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
+	vcpu_regs_get(vcpu, &regs);
+	TEST_ASSERT(!!(regs.rbx & BIT(X86_FEATURE_TSC_DEADLINE_TIMER.bit)) == want,
+		    "TSC deadline timer: irqchip %d, msr %d, late %d, expected %d",
+		    irqchip, msr, late, want);
+
+	/* Userspace may set again what it reads, so that has to be what it has set. */
+	TEST_ASSERT(vcpu_cpuid_has(vcpu, X86_FEATURE_TSC_DEADLINE_TIMER),
+		    "KVM has taken the TSC deadline timer out of CPUID");
+
+	if (msr == DENIES_AND_WANTS_EXITS) {
+		vcpu_run(vcpu);
+		TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_X86_WRMSR);
+		TEST_ASSERT_EQ(vcpu->run->msr.index, MSR_IA32_TSC_DEADLINE);
+	}
+	kvm_vm_free(vm);
+}
+
+static void test_tsc_deadline_timer_all(void)
+{
+	enum deadline_msr msr;
+	int late;
+
+	test_tsc_deadline_timer(true, NOTHING, false);
+	for (msr = NOTHING; msr <= DENIES_AND_WANTS_EXITS; msr++) {
+		for (late = 0; late < 2; late++)
+			test_tsc_deadline_timer(false, msr, late);
+	}
 }
 
 static bool can_have_phys_bits(struct kvm_vcpu *vcpu, int bits)
@@ -422,6 +549,12 @@ static void test_pv_features(void)
 	with = copy_cpuid(vcpu->cpuid, vcpu->cpuid->nent);
 	TEST_ASSERT(has_pv_clock(vcpu), "No PV features");
 
+	/* Userspace with a local APIC of its own initializes what it finds in CPUID. */
+	vcpu_set_msr(vcpu, MSR_KVM_ASYNC_PF_EN, 0);
+	vcpu_set_msr(vcpu, MSR_KVM_ASYNC_PF_INT, 0);
+	TEST_ASSERT(!_vcpu_set_msr(vcpu, MSR_KVM_ASYNC_PF_INT, 0xf3),
+		    "An interrupt of asynchronous page faults without a local APIC");
+
 	cpuid = copy_cpuid(with, with->nent);
 	remove_entry(cpuid, KVM_CPUID_FEATURES);
 	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
@@ -464,11 +597,12 @@ static void test_emulated(void)
 {
 	struct kvm_cpuid2 *emulated = allocate_kvm_cpuid2(16);
 	const bool rdpid = kvm_cpu_has(X86_FEATURE_RDTSCP);
-	int i;
+	const int kvm_fd = open_kvm_dev_path_or_exit();
+	int i, r;
 
 	/* KVM wants the padding to be zero. */
 	memset(emulated->entries, 0, 16 * sizeof(*emulated->entries));
-	kvm_ioctl(open_kvm_dev_path_or_exit(), KVM_GET_EMULATED_CPUID, emulated);
+	kvm_ioctl(kvm_fd, KVM_GET_EMULATED_CPUID, emulated);
 
 	TEST_ASSERT_EQ(emulated->nent, 3);
 	for (i = 0; i < emulated->nent; i++) {
@@ -494,7 +628,15 @@ static void test_emulated(void)
 			    "Leaf 0x%x is emulated with 0x%x 0x%x 0x%x 0x%x, index %u, flags 0x%x",
 			    e->function, e->eax, e->ebx, e->ecx, e->edx, e->index, e->flags);
 	}
+
+	/* With room for just these, and with too little. */
+	kvm_ioctl(kvm_fd, KVM_GET_EMULATED_CPUID, emulated);
+	TEST_ASSERT_EQ(emulated->nent, 3);
+	emulated->nent = 2;
+	r = __kvm_ioctl(kvm_fd, KVM_GET_EMULATED_CPUID, emulated);
+	TEST_ASSERT(r && errno == E2BIG, "Room for two leaves: %d, errno %d", r, errno);
 	free(emulated);
+	close(kvm_fd);
 }
 
 static void guest_rdpid(void)
@@ -719,6 +861,8 @@ int main(void)
 	test_emulated_rdpid(false);
 	test_caps_need_kvm_and_cpuid();
 	test_cr4_needs_kvm_and_cpuid();
+	test_index_of_leaf_1();
+	test_tsc_deadline_timer_all();
 	test_maxphyaddr();
 	test_os_bits();
 	test_apic(true);

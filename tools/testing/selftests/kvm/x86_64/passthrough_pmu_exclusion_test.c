@@ -371,7 +371,84 @@ TEST(refused_vcpu_lets_the_pmu_be_disabled)
 	kvm_vm_free(vm);
 }
 
+/* What has to come before the first vCPU still may. */
+TEST(refused_vcpu_lets_vcpu_ids_be_limited)
+{
+	struct kvm_vm *vm = create_vm();
+	int event, vcpu;
+
+	event = host_event_open(PERF_COUNT_HW_INSTRUCTIONS, false, 0, -1);
+	TEST_ASSERT(event >= 0, "Wanted an event without VMs, got %d", event);
+	vcpu = create_vcpu(vm, 0);
+	TEST_ASSERT(vcpu == -EBUSY, "Wanted %d of KVM_CREATE_VCPU, got %d", -EBUSY, vcpu);
+	close(event);
+
+	vm_enable_cap(vm, KVM_CAP_MAX_VCPU_ID, 2);
+	vcpu = create_vcpu(vm, 2);
+	TEST_ASSERT(vcpu == -EINVAL, "Wanted %d of KVM_CREATE_VCPU, got %d", -EINVAL, vcpu);
+	assert_include_guest_event(0);
+	vcpu = create_vcpu(vm, 1);
+	TEST_ASSERT(vcpu >= 0, "Wanted a vCPU with an ID below the limit, got %d", vcpu);
+	close(vcpu);
+	kvm_vm_free(vm);
+}
+
 /* KVM could not deliver its interrupts: such a VM has no PMU. */
+/*
+ * User space doesn't know that KVM withholds the PMU, and sets up what it has put into
+ * CPUID.  All of that works that means a PMU after RESET, with the MSR set to 0, too.
+ */
+TEST(vm_without_irqchip_takes_the_reset_state)
+{
+	struct {
+		uint32_t first;
+		int n;
+		uint64_t reset;
+	} *msr, intel[] = {
+		{ MSR_IA32_PERF_CAPABILITIES, 1, this_cpu_has(X86_FEATURE_PDCM) ?
+			kvm_get_feature_msr(MSR_IA32_PERF_CAPABILITIES) : 0 },
+		{ MSR_CORE_PERF_FIXED_CTR_CTRL, 1, 0 },
+		{ MSR_CORE_PERF_GLOBAL_CTRL, 1, 0xf },
+		{ MSR_CORE_PERF_FIXED_CTR0, 3, 0 },
+		{ MSR_IA32_PERFCTR0, 4, 0 },
+		{ MSR_P6_EVNTSEL0, 4, 0 },
+		{ MSR_CORE_PERF_GLOBAL_STATUS, 1, 0 },
+		{ MSR_CORE_PERF_GLOBAL_OVF_CTRL, 1, 0 },
+	}, amd[] = {
+		{ MSR_K7_EVNTSEL0, 4, 0 },
+		{ MSR_K7_PERFCTR0, 4, 0 },
+		{ MSR_F15H_PERF_CTL0, 12, 0 },
+		{ MSR_AMD64_PERF_CNTR_GLOBAL_STATUS, 1, 0 },
+		{ MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 1, 0xf },
+		{ MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, 1, 0 },
+	};
+	const int n = host_cpu_is_intel ? ARRAY_SIZE(intel) : ARRAY_SIZE(amd);
+	const uint32_t running = host_cpu_is_intel ? MSR_CORE_PERF_FIXED_CTR_CTRL :
+						     MSR_F15H_PERF_CTL0;
+	struct kvm_vm *vm = vm_create_barebones();
+	struct kvm_vcpu *vcpu;
+	uint64_t value;
+	int i, j;
+
+	vcpu = __vm_vcpu_add(vm, 0);
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+
+	for (i = 0, msr = host_cpu_is_intel ? intel : amd; i < n; i++, msr++) {
+		for (j = 0; j < msr->n; j++) {
+			TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, msr->reset) == 1,
+				    "MSR 0x%x can't be set to its reset value, 0x%lx",
+				    msr->first + j, msr->reset);
+			TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, 0) == 1,
+				    "MSR 0x%x can't be set to 0", msr->first + j);
+			value = vcpu_get_msr(vcpu, msr->first + j);
+			TEST_ASSERT(!value, "MSR 0x%x reads 0x%lx", msr->first + j, value);
+		}
+	}
+
+	TEST_ASSERT(_vcpu_set_msr(vcpu, running, 1) == 0, "A PMU that counts is accepted");
+	kvm_vm_free(vm);
+}
+
 TEST(vm_without_irqchip_has_no_pmu)
 {
 	struct kvm_vm *vm = vm_create_barebones();

@@ -6,6 +6,9 @@
 #include "kvm_test_harness.h"
 #include "passthrough_pmu.h"
 
+/* Writes that the fastpath may handle. */
+#define FASTPATH_NR	64
+
 /* What the guest's handler sees and does. */
 static struct {
 	uint64_t nr;
@@ -165,7 +168,7 @@ TEST_F(pmi, again_and_again)
 	guest_do(self->vcpu, GUEST_COUNT, global_ctrl_msr(), 1, period * n);
 	sync_global_from_guest(self->vm, pmi);
 	TEST_ASSERT(pmi.nr >= n && pmi.nr <= n + 2,
-		    "Wanted %d PMIs, give or take those in the handler, got %lu", n, pmi.nr);
+		    "Wanted %d PMIs, apart from those in the handler, got %lu", n, pmi.nr);
 	TEST_ASSERT_EQ(pmi.status, 1);
 }
 
@@ -322,6 +325,63 @@ TEST_F(pmi, fastpath_counts)
 	assert_insns(self->vcpu, few, GUEST_COUNT_WRMSR_INSNS * n + GUEST_COUNT_EXTRA, "WRMSR");
 	assert_insns(self->vcpu, many, GUEST_COUNT_WRMSR_INSNS * 2 * n + GUEST_COUNT_EXTRA,
 		     "twice as many WRMSR");
+}
+
+/* How often the PMU changes hands for a write that KVM may handle in its fastpath. */
+static uint64_t fastpath_loads(struct kvm_vcpu *vcpu)
+{
+	const uint32_t msr = host_cpu_is_intel ? MSR_IA32_TSC_DEADLINE :
+						 APIC_BASE_MSR + (APIC_ICR >> 4);
+	/* Disarms the timer, or interrupts a vCPU that doesn't exist. */
+	const uint64_t value = host_cpu_is_intel ? 0 : 5ULL << 32 | APIC_DM_FIXED | 0x52;
+	uint64_t loads;
+
+	guest_do(vcpu, GUEST_WRMSR, msr, value, 1);
+	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+	guest_do(vcpu, GUEST_WRMSR, msr, value, FASTPATH_NR);
+	return vcpu_get_stat(vcpu, "passthrough_pmu_loads") - loads;
+}
+
+/* WRMSR is never executed in user mode, counters for user mode need not see it. */
+TEST_F(pmi, fastpath_without_counters_of_the_kernel)
+{
+	const uint64_t insns = ARCH_PERFMON_EVENTSEL_ENABLE | EVENT_INSTRUCTIONS;
+	const struct {
+		const char *what;
+		uint64_t selector;
+		uint64_t fixed_ctrl;
+		bool slow;
+	} cases[] = {
+		{ "nothing", 0, 0, false },
+		{ "instructions of user mode", insns | ARCH_PERFMON_EVENTSEL_USR, 0, false },
+		{ "instructions of the kernel", insns | ARCH_PERFMON_EVENTSEL_OS, 0, true },
+		{ "instructions", insns | ARCH_PERFMON_EVENTSEL_OS | ARCH_PERFMON_EVENTSEL_USR,
+		  0, true },
+		{ "fixed counter, user mode", 0, FIXED_PMC_USER, false },
+		{ "fixed counter, kernel", 0, FIXED_PMC_KERNEL, true },
+	};
+	uint64_t loads;
+	bool slow;
+	int i;
+
+	guest_do(self->vcpu, GUEST_APIC, APIC_LVTT,
+		 APIC_LVT_TIMER_TSCDEADLINE | APIC_LVT_MASKED | 0x52, 1);
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (cases[i].fixed_ctrl && !default_pmu_model().nr_fixed)
+			continue;
+		guest_wrmsr(self->vcpu, gp_selector_msr(0), cases[i].selector);
+		if (host_cpu_is_intel)
+			guest_wrmsr(self->vcpu, MSR_CORE_PERF_FIXED_CTR_CTRL,
+				    cases[i].fixed_ctrl);
+		guest_wrmsr(self->vcpu, global_ctrl_msr(), 1 | BIT_ULL(32) * host_cpu_is_intel);
+		loads = fastpath_loads(self->vcpu);
+		slow = loads > FASTPATH_NR / 2;
+		TEST_ASSERT(slow == cases[i].slow,
+			    "Counting %s: the PMU changed hands %lu times for %d writes",
+			    cases[i].what, loads, FASTPATH_NR);
+		guest_wrmsr(self->vcpu, global_ctrl_msr(), 0);
+	}
 }
 
 /* A version 1 PMU has no status to clear, each overflow interrupts nevertheless. */
