@@ -113,7 +113,10 @@ static void test_enomem(bool ran)
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
-	vm = vm_create_with_one_vcpu(&vcpu, guest_loop);
+	/* CR4.DE tells which features the vCPU has, but only if KVM is strict. */
+	vm = vm_create(1);
+	vm_enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_LEGACY_CR4_BITS);
+	vcpu = vm_vcpu_add(vm, 0, guest_loop);
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_MAX_PHY_ADDR, 40);
 	old = copy_cpuid(vcpu->cpuid);
 

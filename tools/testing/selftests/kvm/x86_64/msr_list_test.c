@@ -83,6 +83,11 @@ static void restore_msrs(struct kvm_vcpu *vcpu, const struct model *model,
 		    msrs->entries[r < 0 ? 0 : r].data);
 }
 
+static void guest_code(void)
+{
+	GUEST_DONE();
+}
+
 static struct kvm_vm *create_vm(const struct model *model, struct kvm_vcpu **vcpu)
 {
 	struct kvm_vm *vm = vm_create(1);
@@ -90,7 +95,7 @@ static struct kvm_vm *create_vm(const struct model *model, struct kvm_vcpu **vcp
 	if (model->pmu_disabled)
 		vm_enable_cap(vm, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
 
-	*vcpu = vm_vcpu_add(vm, 0, NULL);
+	*vcpu = vm_vcpu_add(vm, 0, guest_code);
 
 	if (model->no_pmu)
 		vcpu_clear_cpuid_entry(*vcpu, X86_PROPERTY_PMU_VERSION.function);
@@ -196,6 +201,24 @@ static void test_model(const struct model *model)
 	free(restored);
 }
 
+/* A VMM that emulates a RESET writes all MSRs back to a vCPU that has run. */
+static void test_reset(const struct model *model)
+{
+	struct kvm_msrs *saved;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct ucall uc;
+
+	vm = create_vm(model, &vcpu);
+	vcpu_run(vcpu);
+	TEST_ASSERT(get_ucall(vcpu, &uc) == UCALL_DONE, "%s: the guest failed", model->name);
+
+	saved = save_msrs(vcpu, model);
+	restore_msrs(vcpu, model, saved);
+	kvm_vm_free(vm);
+	free(saved);
+}
+
 static void test_intel(void)
 {
 	uint64_t caps = kvm_cpu_has(X86_FEATURE_PDCM) ?
@@ -211,8 +234,10 @@ static void test_intel(void)
 	};
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(models); i++)
+	for (i = 0; i < ARRAY_SIZE(models); i++) {
 		test_model(&models[i]);
+		test_reset(&models[i]);
+	}
 }
 
 static void test_amd(void)
@@ -226,8 +251,10 @@ static void test_amd(void)
 	struct model fewer = { .name = "PerfMonV2 with fewer counters" };
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(models); i++)
+	for (i = 0; i < ARRAY_SIZE(models); i++) {
 		test_model(&models[i]);
+		test_reset(&models[i]);
+	}
 
 	if (!kvm_cpu_has(PERFMON_V2))
 		return;

@@ -428,20 +428,27 @@ TEST(vm_without_irqchip_takes_the_reset_state)
 	struct kvm_vm *vm = vm_create_barebones();
 	struct kvm_vcpu *vcpu;
 	uint64_t value;
-	int i, j;
+	int i, j, run;
 
 	vcpu = __vm_vcpu_add(vm, 0);
 	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
 
-	for (i = 0, msr = host_cpu_is_intel ? intel : amd; i < n; i++, msr++) {
-		for (j = 0; j < msr->n; j++) {
-			TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, msr->reset) == 1,
-				    "MSR 0x%x can't be set to its reset value, 0x%lx",
-				    msr->first + j, msr->reset);
-			TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, 0) == 1,
-				    "MSR 0x%x can't be set to 0", msr->first + j);
-			value = vcpu_get_msr(vcpu, msr->first + j);
-			TEST_ASSERT(!value, "MSR 0x%x reads 0x%lx", msr->first + j, value);
+	for (run = 0; run < 2; run++) {
+		/* There is no memory to run in, but that is when the model becomes immutable. */
+		if (run)
+			__vcpu_run(vcpu);
+
+		for (i = 0, msr = host_cpu_is_intel ? intel : amd; i < n; i++, msr++) {
+			for (j = 0; j < msr->n; j++) {
+				TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, msr->reset) == 1,
+					    "MSR 0x%x can't be set to its reset value, 0x%lx, run: %d",
+					    msr->first + j, msr->reset, run);
+				TEST_ASSERT(_vcpu_set_msr(vcpu, msr->first + j, 0) == 1,
+					    "MSR 0x%x can't be set to 0, run: %d",
+					    msr->first + j, run);
+				value = vcpu_get_msr(vcpu, msr->first + j);
+				TEST_ASSERT(!value, "MSR 0x%x reads 0x%lx", msr->first + j, value);
+			}
 		}
 	}
 
