@@ -67,12 +67,13 @@ source_part()
 }
 
 # source_checkout DIR TREE patched|base NAME: a directory with the source in SOURCE: the work tree
-# itself, or the base's files in build/NAME.
+# itself, or the base's files in build/base/NAME.  Seen from a build directory beside it, that has the
+# same name as the work tree from its build directory, so that ccache knows what both have in common.
 source_checkout()
 {
 	SOURCE=$1
 	[[ $3 == base ]] || return 0
-	SOURCE=$VPMU_BUILD/$4
+	SOURCE=$VPMU_BUILD/base/$4
 	if [[ $(cat "$SOURCE/.vpmu-tree" 2>/dev/null) != "$2" ]]; then
 		rm -rf "$SOURCE"
 		mkdir -p "$SOURCE"
@@ -98,6 +99,16 @@ kernel_config()
 	awk -F = '{ if (/^CONFIG_/) { if (!($1 in line)) order[++n] = $1; line[$1] = $0 } }
 		END { for (i = 1; i <= n; i++) print line[order[i]] }' "$VPMU_ROOT/kernel.config" \
 		"$VPMU_ROOT/kernel.debug.config"
+}
+
+# The build directory of a kernel, beside its source
+_kernel_obj()
+{
+	if [[ $1 == base ]]; then
+		printf '%s\n' "$VPMU_BUILD/base/kernel"
+	else
+		printf '%s\n' "$VPMU_BUILD/kernel-$1"
+	fi
 }
 
 # Configures the kernel $3 in the build directory $2.
@@ -164,22 +175,24 @@ artefact_kernel()
 		"$(declare -f _configure_kernel _build_kernel)")
 	KERNEL_DIR=$VPMU_CACHE/kernel/${_kernel_key:0:16}
 	! cached "$KERNEL_DIR" || return 0
-	source_checkout "$dir" "$tree" "$which" linux-base
+	source_checkout "$dir" "$tree" "$which" linux
 	info "          building the $which kernel (a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
-	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$VPMU_BUILD/kernel-$which" "$which" \
+	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$(_kernel_obj "$which")" "$which" \
 		"$_kernel_key"
 }
 
-# For modules of ours: makes sure that build/kernel-patched (-base, -debug) is the build directory of the
+# For modules of ours: makes sure that build/kernel-patched (kernel-debug, base/kernel) is the build directory of the
 # kernel that artefact_kernel found, which may have come from the cache.
 _kernel_build_dir()
 {
-	local obj=$VPMU_BUILD/kernel-$_kernel_which
+	local obj
+
+	obj=$(_kernel_obj "$_kernel_which")
 
 	KERNEL_OBJ=$obj
 	[[ $(cat "$obj/.vpmu-key" 2>/dev/null) != "$_kernel_key" ]] || return 0
-	source_checkout "$(linux_tree)" "$_kernel_tree" "$_kernel_which" linux-base
+	source_checkout "$(linux_tree)" "$_kernel_tree" "$_kernel_which" linux
 	_configure_kernel "$SOURCE" "$obj" "$_kernel_which"
 	make -C "$SOURCE" O="$obj" "${_kernel_args[@]}" -j"$_jobs" modules_prepare
 	cp "$KERNEL_DIR/Module.symvers" "$obj/"
@@ -244,7 +257,7 @@ artefact_bochs()
 	key=$(content_key "$tree" "$(compiler_key)" "$(declare -f _build_bochs)" "${_bochs_configure[@]}")
 	BOCHS_DIR=$VPMU_CACHE/bochs/${key:0:16}
 	! cached "$BOCHS_DIR" || return 0
-	source_checkout "$dir" "$tree" "$which" bochs-base
+	source_checkout "$dir" "$tree" "$which" bochs
 	info "          building the emulator, Bochs ($which, a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
 	run "bochs-$which" publish "$BOCHS_DIR" _build_bochs "$SOURCE" "$VPMU_BUILD/bochs-$which.obj"
