@@ -19,6 +19,11 @@
 #include <asm/msr.h>
 #include <asm/nmi.h>
 
+/* The pristine kernel has none; nobody loads the module there. */
+#ifndef PERF_GUEST_PMI_VECTOR
+#define PERF_GUEST_PMI_VECTOR	0
+#endif
+
 static uint cpu;
 module_param(cpu, uint, 0644);
 MODULE_PARM_DESC(cpu, "CPU that it is done on");
