@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Add up KTAP.
 
-ktap.py LOG [--status N]: reads what a suite printed (other lines in between do no harm) and
+ktap.py LOG [--status N] [--stderr FILE]: reads what a suite printed (other lines in between do no harm) and
 prints each failure and skip with its diagnostics, then "PASSED FAILED SKIPPED" as last line.
 
 Nested results count, their parents do not. A suite also fails, as one test more each:
@@ -14,6 +14,7 @@ Exit status 0; the numbers are the result.
 """
 
 import argparse
+import os
 import re
 import sys
 
@@ -97,7 +98,7 @@ class Report:
             self.passed += 1
         self.diagnostics = []
 
-    def end(self, status):
+    def end(self, status, stderr=()):
         while self.levels:
             self.close(self.levels.pop())
         if self.passed + self.failed + self.skipped == 0:
@@ -107,6 +108,7 @@ class Report:
         elif status == 125:
             self.fail("the emulated machine died")
         elif status and not self.failed:
+            self.diagnostics += stderr
             self.fail(f"the suite ended with exit status {status}, but no test failed")
 
 
@@ -114,12 +116,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log")
     parser.add_argument("--status", type=int, default=0)
+    parser.add_argument("--stderr", help="its last lines say why a suite ended that way")
     args = parser.parse_args()
     report = Report()
     with open(args.log, encoding="utf-8", errors="replace") as f:
         for line in f:
             report.line(line.rstrip("\r\n"))
-    report.end(args.status)
+    stderr = []
+    if args.stderr and os.path.exists(args.stderr):
+        with open(args.stderr, encoding="utf-8", errors="replace") as f:
+            stderr = [line.strip() for line in f.readlines()[-5:]]
+    report.end(args.status, stderr)
     for line in report.lines:
         print(line)
     print(report.passed, report.failed, report.skipped)

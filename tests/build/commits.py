@@ -13,7 +13,8 @@ commits.py plan SRC BASE TIP DIR RESULTS COMMON all|some   for base..tip, number
     N.kbuild    a hash of what decides which objects there are and how they are made
     N.key       under which its results are kept
   Prints a line "N COMMIT known|new SUBJECT" for each commit; known: it passed before with the same contents
-commits.py record SRC OBJ DIR RESULTS N COMMIT OBJECT...   it passed: notes which contents that depended on
+commits.py read SRC OBJ DIR N OBJECT...   notes in N.read which files the compilation of these objects in OBJ read
+commits.py record SRC DIR RESULTS N COMMIT   it passed: notes which contents that depended on
 
 What a result depends on: the files that the compiler read for its objects, as kbuild notes them, those that generated
 headers are made from, the makefiles and scripts, and which headers there are at all. COMMON stands for all else:
@@ -189,17 +190,21 @@ def prerequisites(src, obj, note):
                     yield path[len(src) + 1:]
 
 
-def record(src, obj, where, results, number, commit, *objects):
+def read(src, obj, where, number, *objects):
     src, obj = os.path.realpath(src), os.path.realpath(obj)
-    stem = os.path.join(where, number)
-    with open(stem + ".documented", encoding="utf-8") as f:
-        paths = set(f.read().split())
     notes = [name for name in GENERATORS if objects and os.path.exists(os.path.join(obj, name))]
     for name in objects:
         folder, file = os.path.split(name)
         notes.append(os.path.join(folder, "." + file + ".cmd"))
-    for note in notes:
-        paths.update(prerequisites(src, obj, note))
+    write(os.path.join(where, number + ".read"), {path for note in notes for path in prerequisites(src, obj, note)})
+
+
+def record(src, where, results, number, commit):
+    stem = os.path.join(where, number)
+    paths = set()
+    for name in (".documented", ".read"):
+        with open(stem + name, encoding="utf-8") as f:
+            paths.update(f.read().split("\n")[:-1])
     out = git(src, "cat-file", "--batch-check=%(objectname)",
               stdin="".join("%s:%s\n" % (commit, path) for path in sorted(paths)).encode()).decode().split("\n")[:-1]
     lines = []
@@ -221,4 +226,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
     else:
-        {"plan": plan, "record": record}[sys.argv[1]](*sys.argv[2:])
+        {"plan": plan, "read": read, "record": record}[sys.argv[1]](*sys.argv[2:])
