@@ -60,9 +60,18 @@ static struct kvm_passthrough_pmu_regs host_regs __read_mostly;
 static u64 host_gp_mask __read_mostly;
 static u64 host_fixed_mask __read_mostly;
 
+static void set_enabled(bool enabled)
+{
+	enable_passthrough_pmu = enabled;
+	if (enabled)
+		static_branch_enable(&kvm_passthrough_pmu_key);
+	else
+		static_branch_disable(&kvm_passthrough_pmu_key);
+}
+
 /**
  * kvm_passthrough_pmu_setup - decide whether guests own the PMU while they run
- * @wanted: the administrator asked for it
+ * @wanted: the administrator asked for it; without that, the rest says nothing
  * @missing: what the vendor module finds missing on this host, or NULL
  * @vendor_regs: the vendor's MSRs
  *
@@ -80,8 +89,7 @@ static u64 host_fixed_mask __read_mostly;
 bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 			       const struct kvm_passthrough_pmu_regs *vendor_regs)
 {
-	enable_passthrough_pmu = false;
-	static_branch_disable(&kvm_passthrough_pmu_key);
+	set_enabled(false);
 
 	if (!wanted)
 		return false;
@@ -108,8 +116,7 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 	if (host_regs.max_gp)
 		kvm_pmu_cap.num_counters_gp = min_t(int, kvm_pmu_cap.num_counters_gp,
 						    host_regs.max_gp);
-	enable_passthrough_pmu = true;
-	static_branch_enable(&kvm_passthrough_pmu_key);
+	set_enabled(true);
 
 	pr_info("enable_passthrough_pmu: guests own the PMU while they run, with up to %d general purpose and %d fixed counters of %d and %d\n",
 		kvm_pmu_cap.num_counters_gp, kvm_pmu_cap.num_counters_fixed,

@@ -130,6 +130,9 @@ static void fill_intel_pmu(struct kvm_vcpu *vcpu, const struct model *model)
 		/* Instructions, in user and kernel mode, with an interrupt */
 		vcpu_set_msr(vcpu, MSR_P6_EVNTSEL0 + i, 0x5300c0);
 	}
+	/* Counter 2 alone has IN_TXCP, on CPUs with TSX. */
+	if (gp > 2 && kvm_cpu_has(X86_FEATURE_RTM))
+		vcpu_set_msr(vcpu, MSR_P6_EVNTSEL0 + 2, BIT_ULL(33) | 0x5300c0);
 	for (i = 0; i < fixed; i++)
 		vcpu_set_msr(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, COUNTER_VALUE(0x100 + i));
 	if (fixed)

@@ -24,6 +24,9 @@
 #define COUNTER		BIT_ULL(0)
 #define OTHER		BIT_ULL(1)
 
+/* Of GLOBAL_STATUS.  KVM keeps it if user space has set it, hardware doesn't. */
+#define OVF_BUFFER	BIT_ULL(62)
+
 /* What L2 and L1 ask user space for. */
 enum stage {
 	STATS_BEGIN,
@@ -33,6 +36,8 @@ enum stage {
 	FILTER_NOTHING,
 	SAVE_RESTORE,
 	SAVE_RESTORE_LATE_CAPS,
+	SET_STATUS,
+	CHECK_STATUS,
 };
 
 /* Numbers of accesses that KVM emulated, since STATS_BEGIN. */
@@ -494,6 +499,37 @@ static void l1_state(void *pages)
 	GUEST_DONE();
 }
 
+/* What hardware doesn't hold of the status exits as long as there is such a bit. */
+static void l2_status(void)
+{
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), 0);
+	GUEST_SYNC(SET_STATUS);
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), OVF_BUFFER);
+	wrmsr(MSR_CORE_PERF_GLOBAL_OVF_CTRL, OVF_BUFFER);
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), 0);
+	GUEST_SYNC(CHECK_STATUS);
+	call_l1();
+
+	GUEST_SYNC(SET_STATUS);
+	call_l1();
+
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), 0);
+	call_l1();
+}
+
+static void l1_status(void *pages)
+{
+	l1_init(pages, l2_status);
+	env.hv->run();
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), 0);
+	env.hv->run();
+	GUEST_ASSERT_EQ(rdmsr(MSR_CORE_PERF_GLOBAL_STATUS), OVF_BUFFER);
+	wrmsr(MSR_CORE_PERF_GLOBAL_OVF_CTRL, OVF_BUFFER);
+	GUEST_SYNC(CHECK_STATUS);
+	env.hv->run();
+	GUEST_DONE();
+}
+
 /* ---- user space ---- */
 
 static struct exits get_exits(struct kvm_vcpu *vcpu)
@@ -606,6 +642,12 @@ static void run(const char *name, void *l1_code)
 		case SAVE_RESTORE_LATE_CAPS:
 			vcpu = save_restore(vm, vcpu, uc.args[1] == SAVE_RESTORE_LATE_CAPS);
 			break;
+		case SET_STATUS:
+			vcpu_set_msr(vcpu, MSR_CORE_PERF_GLOBAL_STATUS, OVF_BUFFER);
+			break;
+		case CHECK_STATUS:
+			TEST_ASSERT_EQ(vcpu_get_msr(vcpu, MSR_CORE_PERF_GLOBAL_STATUS), 0);
+			break;
 		default:
 			TEST_FAIL("Unknown stage %lu", uc.args[1]);
 		}
@@ -652,6 +694,7 @@ int main(int argc, char *argv[])
 	run("intercepted", l1_intercepted);
 	run("filter", l1_filter);
 	run("state", l1_state);
+	run("status", l1_status);
 
 	return 0;
 }
