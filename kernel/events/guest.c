@@ -15,6 +15,7 @@
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/init.h>
+#include <linux/limits.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/mm_types.h>
@@ -179,9 +180,12 @@ static bool task_counts_guest(struct task_struct *task, char *buf, size_t size)
 static bool mm_counts_guest(struct mm_struct *mm, char *buf, size_t size)
 {
 	struct task_struct *process, *task;
-	int nr = 0;
+	int users, nr = 0;
 
 	guard(read_lock)(&tasklist_lock);
+
+	/* First, as those that were counted may exit, while nobody is added to the list. */
+	users = mm ? atomic_read(&mm->mm_users) : INT_MAX;
 
 	for_each_thread(current, task) {
 		if (!perf_guest_task_uses_mm(task, mm))
@@ -190,7 +194,7 @@ static bool mm_counts_guest(struct mm_struct *mm, char *buf, size_t size)
 			return true;
 		nr++;
 	}
-	if (mm && atomic_read(&mm->mm_users) <= nr)
+	if (users <= nr)
 		return false;
 
 	for_each_process_thread(process, task) {
@@ -288,19 +292,27 @@ static DEFINE_MUTEX(vms_mutex);
  */
 #define RESTORE_WATCHDOG_DELAY	(5 * HZ)
 
+/* Having the watchdog reconfigured left CPUs unwatched. Under vms_mutex */
+static bool watchdog_lost_cpus;
+
 static void restore_watchdog(struct work_struct *work)
 {
+	bool excluded;
+
 	guard(mutex)(&vms_mutex);
 
 	if (perf_passthrough_pmu_in_use())
 		return;
 
 	hardlockup_detector_exclude_guests(false);
-	if (!hardlockup_detector_excludes_guests() && !hardlockup_detector_unwatched_cpus())
+	excluded = hardlockup_detector_excludes_guests();
+	if (!excluded && !watchdog_lost_cpus)
 		return;
 
 	lockup_detector_reconfigure();
-	pr_info("perf: the NMI watchdog counts guests again, no virtual machine owns the PMU\n");
+	watchdog_lost_cpus = false;
+	if (excluded && watchdog_counts_guests())
+		pr_info("perf: the NMI watchdog counts guests again, no virtual machine owns the PMU\n");
 }
 
 static DECLARE_DELAYED_WORK(restore_watchdog_work, restore_watchdog);
@@ -322,7 +334,8 @@ static int reconfigure_watchdog(char *buf, size_t size)
 
 	lockup_detector_reconfigure();
 
-	if (watchdog_counts_guests() || hardlockup_detector_unwatched_cpus() > unwatched) {
+	watchdog_lost_cpus = hardlockup_detector_unwatched_cpus() > unwatched;
+	if (watchdog_counts_guests() || watchdog_lost_cpus) {
 		if (buf)
 			scnprintf(buf, size,
 				  "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
@@ -374,12 +387,13 @@ int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size)
 	if (r)
 		return r;
 
-	r = reconfigure_watchdog(blocker, size);
 	/* Step 2 */
-	if (!r && mm_counts_guest(mm, blocker, size))
-		r = -EBUSY;
+	r = mm_counts_guest(mm, blocker, size) ? -EBUSY : reconfigure_watchdog(blocker, size);
 	if (r)
 		perf_put_passthrough_pmu(mm);
+	/* Watch them again at once, unless there is another VM. */
+	if (r && watchdog_lost_cpus)
+		mod_delayed_work(system_wq, &restore_watchdog_work, 0);
 	return r;
 }
 EXPORT_SYMBOL_GPL(perf_get_passthrough_pmu);
@@ -439,9 +453,10 @@ static struct passthrough_process *process_counted_by(struct perf_event *event)
  * perf_guest_account_event - take a new event into account
  * @event: event with its final attributes and PMU
  *
- * For perf_event_alloc(), as the last step that can fail. An inherited event
- * needs no entry of its own, nor could it be refused: the task that it is
- * inherited from has such an event, and hence no VM.
+ * For those that create events, once it is clear that the caller may have @event:
+ * who may not, must neither keep VMs away nor learn of them. Freeing the event
+ * undoes it. An inherited event needs no entry of its own, nor could it be refused:
+ * the task that it is inherited from has such an event, and hence no VM.
  *
  * Context: Process context.
  * Return: 0, or -EOPNOTSUPP if @event would count the guest of a VM with a
@@ -453,8 +468,6 @@ int perf_guest_account_event(struct perf_event *event)
 	struct passthrough_process *process;
 	char comm[TASK_COMM_LEN];
 	pid_t pid;
-
-	INIT_LIST_HEAD(&event->include_guest_entry);
 
 	if (event->parent || !perf_event_includes_guest(event))
 		return 0;
@@ -468,6 +481,10 @@ int perf_guest_account_event(struct perf_event *event)
 		pid = process->pid;
 		strscpy(comm, process->comm);
 	}
+
+	/* Which tries again, as it should be by now. */
+	if (hardlockup_detector_owns_event(event))
+		return -EOPNOTSUPP;
 
 	pr_info_ratelimited("perf: refused an event of \"%s\" (pid %d): it would count a guest of \"%s\" (pid %d) that owns the PMU; exclude_guest (perf: modifier H) makes it welcome\n",
 			    current->comm, task_pid_nr(current), comm, pid);

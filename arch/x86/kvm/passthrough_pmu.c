@@ -208,12 +208,13 @@ int kvm_passthrough_pmu_set_caps(struct kvm *kvm, u64 caps)
  *
  * Context: kvm->lock held, may sleep.
  *
- * Return: 0, or -EBUSY if an event exists that would count the guest, or a VM of the
- * other kind in the same process. The log then tells which.
+ * Return: 0, -EBUSY if an event exists that would count the guest, or a VM of the
+ * other kind in the same process, in which case the log tells which; or -ENOMEM.
  */
 int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 {
-	char blocker[PERF_GUEST_BLOCKER_SIZE];
+	char blocker[PERF_GUEST_BLOCKER_SIZE] = "";
+	bool other;
 	int r;
 
 	lockdep_assert_held(&kvm->lock);
@@ -228,25 +229,31 @@ int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 		return 0;
 	}
 
-	guard(mutex)(&pmu_vms_lock);
-
-	if (process_has_other_kind(kvm)) {
+	scoped_guard(mutex, &pmu_vms_lock) {
+		other = process_has_other_kind(kvm);
+		if (!other)
+			list_add_tail(&kvm->arch.pmu_vms_entry, &pmu_vms);
+	}
+	if (other) {
 		pr_warn_ratelimited("cannot give a vPMU to a VM of \"%s\" (pid %d): it has a VM with the other kind of vPMU\n",
 				    current->group_leader->comm, task_tgid_nr(current));
 		return -EBUSY;
 	}
+	if (kvm->arch.perf_based_pmu)
+		return 0;
 
-	if (!kvm->arch.perf_based_pmu) {
-		r = perf_get_passthrough_pmu(kvm->mm, blocker, sizeof(blocker));
-		if (r) {
+	/* May take its time, hence without the lock. */
+	r = perf_get_passthrough_pmu(kvm->mm, blocker, sizeof(blocker));
+	if (r) {
+		if (r == -EBUSY)
 			pr_warn_ratelimited("cannot give the PMU to a VM: it counts guests for %s\n",
 					    blocker);
-			return r;
-		}
-		kvm->arch.passthrough_pmu = true;
+		guard(mutex)(&pmu_vms_lock);
+		list_del_init(&kvm->arch.pmu_vms_entry);
+		return r;
 	}
 
-	list_add_tail(&kvm->arch.pmu_vms_entry, &pmu_vms);
+	kvm->arch.passthrough_pmu = true;
 	return 0;
 }
 
@@ -263,6 +270,9 @@ void kvm_passthrough_pmu_put_vm(struct kvm *kvm)
 	if (kvm->arch.passthrough_pmu)
 		perf_put_passthrough_pmu(kvm->mm);
 	kvm->arch.passthrough_pmu = false;
+
+	if (list_empty(&kvm->arch.pmu_vms_entry))
+		return;
 
 	guard(mutex)(&pmu_vms_lock);
 	list_del_init(&kvm->arch.pmu_vms_entry);
