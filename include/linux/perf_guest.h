@@ -38,6 +38,7 @@ static inline int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, 
 {
 	return -EOPNOTSUPP;
 }
+
 static inline void perf_put_passthrough_pmu(struct mm_struct *mm) { }
 static inline bool perf_passthrough_pmu_in_use(void)	{ return false; }
 static inline void perf_guest_enter(void)		{ }

@@ -21,6 +21,7 @@
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/nmi.h>
+#include <linux/once_lite.h>
 #include <linux/percpu.h>
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
@@ -643,9 +644,9 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
 	/* Deferred: the contexts are locked, and the console wakes tasks up. */
 	if (unlikely(cpuctx->ctx.nr_include_guest ||
 		     (task_ctx && task_ctx->nr_include_guest)))
-		printk_deferred_once(KERN_WARNING
-				     "perf: an event of \"%s\" (pid %d) should count the guest that owns the PMU, and does not\n",
-				     current->comm, task_pid_nr(current));
+		DO_ONCE_LITE(printk_deferred, KERN_WARNING
+			     "perf: an event of \"%s\" (pid %d) should count the guest that owns the PMU, and does not\n",
+			     current->comm, task_pid_nr(current));
 }
 
 /**
