@@ -112,7 +112,7 @@ static bool is_watched(void)
 	int i;
 
 	for (i = 0; i < host.nr_gp; i++) {
-		if (cpu_rdmsr(gp_selector_msr(i)))
+		if (cpu_rdmsr(gp_selector_msr(i)) & ARCH_PERFMON_EVENTSEL_ENABLE)
 			return true;
 	}
 	return host.nr_fixed && cpu_rdmsr(MSR_CORE_PERF_FIXED_CTR_CTRL);
