@@ -182,8 +182,9 @@ static bool mm_counts_guest(struct mm_struct *mm, char *buf, size_t size)
 {
 	struct task_struct *process, *task;
 	int users, nr = 0;
+	bool counts = false;
 
-	guard(read_lock)(&tasklist_lock);
+	read_lock(&tasklist_lock);
 
 	/* First, as those that were counted may exit, while nobody is added to the list. */
 	users = mm ? atomic_read(&mm->mm_users) : INT_MAX;
@@ -191,18 +192,22 @@ static bool mm_counts_guest(struct mm_struct *mm, char *buf, size_t size)
 	for_each_thread(current, task) {
 		if (!perf_guest_task_uses_mm(task, mm))
 			continue;
-		if (task_counts_guest(task, buf, size))
-			return true;
+		counts = task_counts_guest(task, buf, size);
+		if (counts)
+			goto out;
 		nr++;
 	}
 	if (users <= nr)
-		return false;
+		goto out;
 
 	for_each_process_thread(process, task) {
-		if (perf_guest_task_uses_mm(task, mm) && task_counts_guest(task, buf, size))
-			return true;
+		counts = perf_guest_task_uses_mm(task, mm) && task_counts_guest(task, buf, size);
+		if (counts)
+			goto out;
 	}
-	return false;
+out:
+	read_unlock(&tasklist_lock);
+	return counts;
 }
 
 static struct passthrough_process *find_process(struct mm_struct *mm)
@@ -226,29 +231,43 @@ static bool counts_mm(struct perf_event *event, struct mm_struct *mm)
 	return !target || perf_guest_task_uses_mm(target, mm);
 }
 
-/* Step 1: refuse, or make the VM known. Events of the NMI watchdog are for later. */
-static int add_vm(struct mm_struct *mm, struct passthrough_process *new, char *buf, size_t size)
+/* Does any event count guests of @mm? Events of the NMI watchdog are for later. */
+static bool listed_event_counts(struct mm_struct *mm, char *buf, size_t size)
 {
-	struct passthrough_process *process;
 	struct perf_event *event;
 
-	guard(spinlock)(&exclusion_lock);
+	lockdep_assert_held(&exclusion_lock);
 
 	list_for_each_entry(event, &include_guest_events, include_guest_entry) {
 		if (!counts_mm(event, mm) || hardlockup_detector_owns_event(event))
 			continue;
 		if (buf)
 			whose_event(event, buf, size);
-		return -EBUSY;
+		return true;
 	}
+	return false;
+}
 
-	process = find_process(mm);
-	if (!process) {
-		process = new;
-		list_add_tail(&process->entry, &passthrough_processes);
+/* Step 1: refuse, or make the VM known. */
+static int add_vm(struct mm_struct *mm, struct passthrough_process *new, char *buf, size_t size)
+{
+	struct passthrough_process *process;
+	int r = 0;
+
+	spin_lock(&exclusion_lock);
+	if (listed_event_counts(mm, buf, size)) {
+		r = -EBUSY;
+	} else {
+		process = find_process(mm);
+		if (!process) {
+			process = new;
+			list_add_tail(&process->entry, &passthrough_processes);
+		}
+		process->nr_vms++;
 	}
-	process->nr_vms++;
-	return 0;
+	spin_unlock(&exclusion_lock);
+
+	return r;
 }
 
 /* Returns what is to be freed, or an error if there is no such VM. */
@@ -256,28 +275,33 @@ static struct passthrough_process *remove_vm(struct mm_struct *mm)
 {
 	struct passthrough_process *process;
 
-	guard(spinlock)(&exclusion_lock);
-
+	spin_lock(&exclusion_lock);
 	process = find_process(mm);
 	if (!process)
-		return ERR_PTR(-ENOENT);
-	if (--process->nr_vms)
-		return NULL;
-	list_del(&process->entry);
+		process = ERR_PTR(-ENOENT);
+	else if (--process->nr_vms)
+		process = NULL;
+	else
+		list_del(&process->entry);
+	spin_unlock(&exclusion_lock);
+
 	return process;
 }
 
 static bool watchdog_counts_guests(void)
 {
 	struct perf_event *event;
+	bool counts = false;
 
-	guard(spinlock)(&exclusion_lock);
-
+	spin_lock(&exclusion_lock);
 	list_for_each_entry(event, &include_guest_events, include_guest_entry) {
-		if (hardlockup_detector_owns_event(event))
-			return true;
+		counts = hardlockup_detector_owns_event(event);
+		if (counts)
+			break;
 	}
-	return false;
+	spin_unlock(&exclusion_lock);
+
+	return counts;
 }
 
 /*
@@ -473,15 +497,18 @@ int perf_guest_account_event(struct perf_event *event)
 	if (event->parent || !perf_event_includes_guest(event))
 		return 0;
 
-	scoped_guard(spinlock, &exclusion_lock) {
-		process = process_counted_by(event);
-		if (!process) {
-			list_add_tail(&event->include_guest_entry, &include_guest_events);
-			return 0;
-		}
+	spin_lock(&exclusion_lock);
+	process = process_counted_by(event);
+	if (process) {
 		pid = process->pid;
 		strscpy(comm, process->comm);
+	} else {
+		list_add_tail(&event->include_guest_entry, &include_guest_events);
 	}
+	spin_unlock(&exclusion_lock);
+
+	if (!process)
+		return 0;
 
 	/* Which tries again, as it should be by now. */
 	if (hardlockup_detector_owns_event(event))
@@ -522,7 +549,7 @@ static int perf_guest_exclusion_show(struct seq_file *m, void *unused)
 	struct passthrough_process *process;
 	struct perf_event *event;
 
-	guard(spinlock)(&exclusion_lock);
+	spin_lock(&exclusion_lock);
 
 	list_for_each_entry(process, &passthrough_processes, entry)
 		seq_printf(m, "%u VMs of \"%s\" (pid %d)\n", process->nr_vms, process->comm,
@@ -537,6 +564,8 @@ static int perf_guest_exclusion_show(struct seq_file *m, void *unused)
 		else
 			seq_printf(m, "event of %s, counts CPU %d\n", whose, event->cpu);
 	}
+
+	spin_unlock(&exclusion_lock);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(perf_guest_exclusion);
