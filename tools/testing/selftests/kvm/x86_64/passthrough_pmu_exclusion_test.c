@@ -342,6 +342,26 @@ TEST(failed_vcpu_keeps_the_reservation_of_its_vm)
 	assert_include_guest_event(0);
 }
 
+/* Without an in-kernel local APIC the VM gets no PMU any more, which is for good. */
+TEST(failed_vcpu_without_irqchip_settles_it)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+	struct rlimit old, few;
+	int vcpu;
+
+	TEST_ASSERT(!getrlimit(RLIMIT_NOFILE, &old), "getrlimit() failed, errno %d", errno);
+	few = old;
+	few.rlim_cur = 0;
+	TEST_ASSERT(!setrlimit(RLIMIT_NOFILE, &few), "setrlimit() failed, errno %d", errno);
+	vcpu = create_vcpu(vm, 0);
+	TEST_ASSERT(!setrlimit(RLIMIT_NOFILE, &old), "setrlimit() failed, errno %d", errno);
+	TEST_ASSERT(vcpu == -EMFILE, "Wanted %d of KVM_CREATE_VCPU, got %d", -EMFILE, vcpu);
+
+	assert_cannot_disable_pmu(vm, "after a failed KVM_CREATE_VCPU");
+	assert_include_guest_event(0);
+	kvm_vm_free(vm);
+}
+
 TEST(impossible_vcpu_reserves_nothing)
 {
 	struct kvm_vm *vm = create_vm();
