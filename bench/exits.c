@@ -9,7 +9,13 @@
  *	user		exits to user space: KVM_RUN until the guest writes to a port
  *	cpuid		exits that KVM handles: the guest's CPUID instruction
  *	msr		the same: the guest reads IA32_APICBASE
+ *	cpuid-no-pmu	CPUID exits of a VM whose PMU user space has disabled
  *	cr4		KVM_SET_SREGS with another CR4: the runtime bits of CPUID change
+ *
+ * or, without a VM:
+ *
+ *	event		perf_event_open() of cycles of the own task, without modifiers, and its end
+ *	fork		fork() of a task with four events that the child inherits, until the child is gone
  *
  * With "call" it runs in a guest, and asks the host to set the marks (see l2 -h).
  */
@@ -17,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/perf_event.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +31,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -75,8 +84,64 @@ static void mark(int id)
 	}
 }
 
+static int new_event(unsigned long config, bool inherit)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_HARDWARE,
+		.config = config,
+		.inherit = inherit,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		fail("perf_event_open");
+	return fd;
+}
+
+static void fork_child(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		fail("fork");
+}
+
+static int without_vm(const char *what, unsigned int n, int id)
+{
+	static const unsigned long inherited[] = {
+		PERF_COUNT_HW_CPU_CYCLES, PERF_COUNT_HW_INSTRUCTIONS,
+		PERF_COUNT_HW_BRANCH_INSTRUCTIONS, PERF_COUNT_HW_BRANCH_MISSES,
+	};
+	bool event = !strcmp(what, "event");
+	unsigned int i;
+
+	if (event) {
+		close(new_event(PERF_COUNT_HW_CPU_CYCLES, false));
+	} else {
+		for (i = 0; i < sizeof(inherited) / sizeof(inherited[0]); i++)
+			new_event(inherited[i], true);
+		fork_child();
+	}
+	mark(id);
+	for (i = 0; i < n; i++) {
+		if (event)
+			close(new_event(PERF_COUNT_HW_CPU_CYCLES, false));
+		else
+			fork_child();
+	}
+	mark(id + 1);
+	return 0;
+}
+
+static bool no_pmu;
+
 static struct vm new_vm(const uint8_t *code, size_t size)
 {
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY, .args = { KVM_PMU_CAP_DISABLE } };
 	struct kvm_userspace_memory_region region = { .guest_phys_addr = GUEST_PAGE, .memory_size = 4096 };
 	struct vm vm;
 
@@ -88,6 +153,8 @@ static struct vm new_vm(const uint8_t *code, size_t size)
 	region.userspace_addr = (uintptr_t)vm.page;
 	if (ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region))
 		fail("its memory");
+	if (no_pmu && ioctl(vm.fd, KVM_ENABLE_CAP, &cap))
+		fail("KVM_CAP_PMU_CAPABILITY");
 	vm.vcpu = ioctl(vm.fd, KVM_CREATE_VCPU, 0);
 	if (vm.vcpu < 0)
 		fail("the vCPU");
@@ -160,6 +227,9 @@ int main(int argc, char **argv)
 	}
 	if (!call)
 		port = open("/dev/port", O_WRONLY);
+	if (!strcmp(what, "event") || !strcmp(what, "fork"))
+		return without_vm(what, n, id);
+	no_pmu = !strcmp(what, "cpuid-no-pmu");
 	kvm = open("/dev/kvm", O_RDWR);
 	if (kvm < 0)
 		fail("/dev/kvm");
@@ -171,7 +241,7 @@ int main(int argc, char **argv)
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
 		fail("KVM_GET_SUPPORTED_CPUID");
 
-	if (!strcmp(what, "cpuid")) {
+	if (!strncmp(what, "cpuid", 5)) {
 		code = code_cpuid;
 		size = sizeof(code_cpuid);
 	} else if (!strcmp(what, "msr")) {
@@ -192,7 +262,7 @@ int main(int argc, char **argv)
 		set_cpuid(&vm);
 
 	mark(id);
-	if (!strcmp(what, "cpuid") || !strcmp(what, "msr")) {
+	if (!strncmp(what, "cpuid", 5) || !strcmp(what, "msr")) {
 		enter(&vm);
 	} else if (strcmp(what, "nothing")) {
 		for (i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The verdict of the demo: verdict.py CONSOLE-LOG EXIT-STATUS PASSTHROUGH(0|1).
+"""The verdict of the demo: verdict.py CONSOLE-LOG EXIT-STATUS PASSTHROUGH(0|1) BUSY(0|1).
 
 Compares what rig/host/demo and rig/guest/demo left on the console with what must have been.
 Exit status 0 if everything is as it must be.
@@ -30,7 +30,7 @@ def results(text):
     found = {}
     for match in re.finditer(r"^vpmu: result (\S+) (.*?)\r?$", text, re.M):
         name, *words = match[1], *match[2].split()
-        if name == "count":
+        if name in ("count", "busy"):
             found[name, words[1], int(words[0])] = int(words[2]) if words[2].isdigit() else None
         else:
             found[name] = words[0]
@@ -54,6 +54,16 @@ def counts(verdict, found):
         verdict.line(long - short == want,
                      f"{event} of the guest: {long} - {short} = {long - short}, must be {want} "
                      f"({LONG - SHORT} iterations of {per_iteration})")
+
+
+def busy(verdict, found):
+    short, long = (found.get(("busy", "instructions:u", n)) for n in (SHORT, LONG))
+    want = (LONG - SHORT) * PER_ITERATION["instructions:u"]
+    verdict.line(None not in (short, long) and long - short == want,
+                 f"a task of the host, beside the guest: instructions:u {long} - {short}, must differ by {want}")
+    cycles = found.get(("busy", "cycles", LONG))
+    verdict.line(bool(cycles), f"its cycles: {cycles}")
+    verdict.line(found.get("watchdog") == "1", f"the NMI watchdog of the host reads {found.get('watchdog', 'nothing')}")
 
 
 def samples(verdict, found):
@@ -88,7 +98,7 @@ def interrupts(verdict, found, passthrough):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
     with open(sys.argv[1], encoding="utf-8", errors="replace") as f:
         text = f.read()
@@ -101,6 +111,8 @@ def main():
     counts(verdict, found)
     samples(verdict, found)
     interrupts(verdict, found, passthrough)
+    if sys.argv[4] == "1":
+        busy(verdict, found)
     print(f"{'As it must be.' if verdict.good else 'NOT as it must be.'} The whole console: {sys.argv[1]}")
     return 0 if verdict.good else 1
 

@@ -5,6 +5,8 @@
 #include <linux/errno.h>
 #include <linux/types.h>
 
+struct mm_struct;
+
 /*
  * Lending hardware PMUs to virtual machines, for passthrough vPMUs.
  *
@@ -16,23 +18,28 @@
  * A hypervisor has obligations at two levels:
  *
  *  - From perf_get_passthrough_pmu() to perf_put_passthrough_pmu() a VM keeps
- *    events away that would count guests on a flagged PMU.
+ *    events away that would count its guest on a flagged PMU. Its vCPUs must only
+ *    run in tasks with the address space that it gave.
  *  - perf_guest_enter() and perf_guest_exit() enclose each time that guest
  *    state is in the PMU of a CPU, with interrupts off from one to the other.
  */
 
 /* Room for what perf_get_passthrough_pmu() has to tell */
-#define PERF_GUEST_BLOCKER_SIZE	96
+#define PERF_GUEST_BLOCKER_SIZE	128
 
 #ifdef CONFIG_PERF_GUEST_PASSTHROUGH_PMU
-int perf_get_passthrough_pmu(char *blocker, size_t size);
-void perf_put_passthrough_pmu(void);
+int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size);
+void perf_put_passthrough_pmu(struct mm_struct *mm);
 bool perf_passthrough_pmu_in_use(void);
 void perf_guest_enter(void);
 void perf_guest_exit(void);
 #else
-static inline int perf_get_passthrough_pmu(char *blocker, size_t size) { return -EOPNOTSUPP; }
-static inline void perf_put_passthrough_pmu(void)	{ }
+static inline int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void perf_put_passthrough_pmu(struct mm_struct *mm) { }
 static inline bool perf_passthrough_pmu_in_use(void)	{ return false; }
 static inline void perf_guest_enter(void)		{ }
 static inline void perf_guest_exit(void)		{ }

@@ -11,16 +11,30 @@
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/debugfs.h>
+#include <linux/err.h>
 #include <linux/export.h>
+#include <linux/init.h>
+#include <linux/limits.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
 #include <linux/nmi.h>
+#include <linux/once_lite.h>
 #include <linux/percpu.h>
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
 
 #include "internal.h"
 
@@ -38,35 +52,75 @@ EXPORT_SYMBOL_IF_KUNIT(perf_guest_unbalanced);
 /*
  * Exclusion of VMs and events
  *
- * While a guest owns a PMU, the guest can't be counted for the host. So there may
- * either be VMs with a passthrough vPMU, or events that are to count guests on a
- * flagged PMU, and whoever comes second is refused: predictably, because this
- * depends neither on the CPU nor on what runs there.
+ * While a guest owns a PMU, the guest can't be counted for the host. An event and
+ * a VM exclude each other if the event would count inside that VM's guest, and
+ * whoever comes second is refused: predictably, because this depends neither on
+ * the CPU nor on what runs there.
  *
- * VMs are counted, events are on a list: whoever turns a VM away should be able
- * to say because of which event. Only opening and closing an event takes the
- * lock, scheduling it does not.
+ * A vCPU runs in no other process than the one that has created its VM, hence
+ * an event is in a VM's way
+ *
+ *  - if it counts whatever runs on a CPU, or whatever a cgroup runs;
+ *  - if it counts a task that shares the VM's address space. Kernel threads that
+ *    borrow it (PF_KTHREAD) run no vCPU.
+ *
+ * That an event counts a task has two faces. Most events are bound to a task by
+ * perf_event_open(), which is for good (hw.target), and are on the list below.
+ * Inherited events are on no list, and the event that they come from may be bound
+ * to a task elsewhere, or to one that is gone. But they are in the context of the
+ * task that they count, and each context knows how many of its events would count
+ * guests. So a VM is
+ *
+ *  1. compared with the list, and made known under the same lock. From here on
+ *     new events are refused, inherited ones can only come from a task that has
+ *     some already, and a task that shares the address space can only be created
+ *     by another one that does;
+ *  2. compared with the contexts of all tasks that share its address space. With
+ *     the task list locked none is created. One that is being created is not on
+ *     that list yet, but the task that creates it is, and that has the events
+ *     that the new one has inherited.
+ *
+ * The NMI watchdog is asked to step aside: it works as well without counting
+ * guests, see reconfigure_watchdog().
+ *
+ * A task changes its address space by exec() alone, and then has a new one, which
+ * no VM has been created in.
  */
 static DEFINE_SPINLOCK(exclusion_lock);
-static unsigned int nr_passthrough_vms;
 static LIST_HEAD(include_guest_events);
+static LIST_HEAD(passthrough_processes);
+
+/* A process with VMs that own PMUs while they run */
+struct passthrough_process {
+	struct list_head	entry;
+	struct mm_struct	*mm;
+	unsigned int		nr_vms;
+	pid_t			pid;
+	char			comm[TASK_COMM_LEN];
+};
+
+/* Does @task run in @mm, and could it run a vCPU? */
+VISIBLE_IF_KUNIT bool perf_guest_task_uses_mm(struct task_struct *task, struct mm_struct *mm)
+{
+	KUNIT_STATIC_STUB_REDIRECT(perf_guest_task_uses_mm, task, mm);
+	return READ_ONCE(task->mm) == mm && !(task->flags & PF_KTHREAD);
+}
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_task_uses_mm);
 
 /*
- * For whom does @event count guests? The words fit into a sentence. An event
- * belongs to the task that has opened it, no matter which task it counts or who
- * else has its file open.
+ * For whom does @event count? The words fit into a sentence. An event belongs to
+ * the task that has opened it, no matter which task it counts or who else has its
+ * file open.
  */
-static void whose_event(struct perf_event *event, char *buf, size_t size)
+static int whose_event(struct perf_event *event, char *buf, size_t size)
 {
 	struct task_struct *owner;
 
 	guard(rcu)();
 
-	if (hardlockup_detector_owns_event(event)) {
-		scnprintf(buf, size,
-			  "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
-		return;
-	}
+	if (hardlockup_detector_owns_event(event))
+		return scnprintf(buf, size,
+				 "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
 
 	/*
 	 * Read once: an event that is just being created gets its owner meanwhile.
@@ -75,15 +129,251 @@ static void whose_event(struct perf_event *event, char *buf, size_t size)
 	 */
 	owner = READ_ONCE(event->owner);
 	if (owner == TASK_TOMBSTONE)
-		scnprintf(buf, size, "the kernel (%ps)", event->overflow_handler);
-	else if (owner)
-		scnprintf(buf, size, "task \"%s\" (pid %d)", owner->comm, task_pid_nr(owner));
+		return scnprintf(buf, size, "the kernel (%ps)", event->overflow_handler);
+	if (owner)
+		return scnprintf(buf, size, "task \"%s\" (pid %d)", owner->comm,
+				 task_pid_nr(owner));
+	return scnprintf(buf, size, "a task that has exited or called exec()");
+}
+
+/* An event that @task has inherited or opened, and which counts guests */
+static void whose_event_of_task(struct task_struct *task, struct perf_event *event,
+				char *buf, size_t size)
+{
+	int len = whose_event(event->parent ?: event, buf, size);
+
+	scnprintf(buf + len, size - len, ", in task \"%s\" (pid %d)", task->comm,
+		  task_pid_nr(task));
+}
+
+/* Would an event of @task's count guests? If so, @buf gets to know whose it is. */
+static bool task_counts_guest(struct task_struct *task, char *buf, size_t size)
+{
+	struct perf_event_context *ctx;
+	struct perf_event *event;
+	unsigned long flags;
+	bool counts;
+
+	ctx = perf_lock_task_context(task, &flags);
+	if (!ctx)
+		return false;
+
+	counts = ctx->nr_include_guest;
+	if (counts && buf) {
+		list_for_each_entry(event, &ctx->event_list, event_entry) {
+			if (perf_event_includes_guest(event)) {
+				whose_event_of_task(task, event, buf, size);
+				break;
+			}
+		}
+	}
+	perf_unlock_task_context(ctx, flags);
+
+	return counts;
+}
+
+/*
+ * Does an event in the context of any task of @mm count guests?
+ *
+ * The threads of current are looked at first, and if they are all that has @mm,
+ * which is the rule, nobody else is.
+ */
+static bool mm_counts_guest(struct mm_struct *mm, char *buf, size_t size)
+{
+	struct task_struct *process, *task;
+	int users, nr = 0;
+	bool counts = false;
+
+	read_lock(&tasklist_lock);
+
+	/* First, as those that were counted may exit, while nobody is added to the list. */
+	users = mm ? atomic_read(&mm->mm_users) : INT_MAX;
+
+	for_each_thread(current, task) {
+		if (!perf_guest_task_uses_mm(task, mm))
+			continue;
+		counts = task_counts_guest(task, buf, size);
+		if (counts)
+			goto out;
+		nr++;
+	}
+	if (users <= nr)
+		goto out;
+
+	for_each_process_thread(process, task) {
+		counts = perf_guest_task_uses_mm(task, mm) && task_counts_guest(task, buf, size);
+		if (counts)
+			goto out;
+	}
+out:
+	read_unlock(&tasklist_lock);
+	return counts;
+}
+
+static struct passthrough_process *find_process(struct mm_struct *mm)
+{
+	struct passthrough_process *process;
+
+	lockdep_assert_held(&exclusion_lock);
+
+	list_for_each_entry(process, &passthrough_processes, entry) {
+		if (process->mm == mm)
+			return process;
+	}
+	return NULL;
+}
+
+/* Would @event, which counts guests, count in a task of @mm? */
+static bool counts_mm(struct perf_event *event, struct mm_struct *mm)
+{
+	struct task_struct *target = event->hw.target;
+
+	return !target || perf_guest_task_uses_mm(target, mm);
+}
+
+/* Does any event count guests of @mm? Events of the NMI watchdog are for later. */
+static bool listed_event_counts(struct mm_struct *mm, char *buf, size_t size)
+{
+	struct perf_event *event;
+
+	lockdep_assert_held(&exclusion_lock);
+
+	list_for_each_entry(event, &include_guest_events, include_guest_entry) {
+		if (!counts_mm(event, mm) || hardlockup_detector_owns_event(event))
+			continue;
+		if (buf)
+			whose_event(event, buf, size);
+		return true;
+	}
+	return false;
+}
+
+/* Step 1: refuse, or make the VM known. */
+static int add_vm(struct mm_struct *mm, struct passthrough_process *new, char *buf, size_t size)
+{
+	struct passthrough_process *process;
+	int r = 0;
+
+	spin_lock(&exclusion_lock);
+	if (listed_event_counts(mm, buf, size)) {
+		r = -EBUSY;
+	} else {
+		process = find_process(mm);
+		if (!process) {
+			process = new;
+			list_add_tail(&process->entry, &passthrough_processes);
+		}
+		process->nr_vms++;
+	}
+	spin_unlock(&exclusion_lock);
+
+	return r;
+}
+
+/* Returns what is to be freed, or an error if there is no such VM. */
+static struct passthrough_process *remove_vm(struct mm_struct *mm)
+{
+	struct passthrough_process *process;
+
+	spin_lock(&exclusion_lock);
+	process = find_process(mm);
+	if (!process)
+		process = ERR_PTR(-ENOENT);
+	else if (--process->nr_vms)
+		process = NULL;
 	else
-		scnprintf(buf, size, "a task that has exited or called exec()");
+		list_del(&process->entry);
+	spin_unlock(&exclusion_lock);
+
+	return process;
+}
+
+static bool watchdog_counts_guests(void)
+{
+	struct perf_event *event;
+	bool counts = false;
+
+	spin_lock(&exclusion_lock);
+	list_for_each_entry(event, &include_guest_events, include_guest_entry) {
+		counts = hardlockup_detector_owns_event(event);
+		if (counts)
+			break;
+	}
+	spin_unlock(&exclusion_lock);
+
+	return counts;
+}
+
+/*
+ * Only one VM at a time comes, so that each finds the watchdog as it needs it.
+ * Creating an event never takes this lock, which is outside of watchdog_mutex and
+ * of the hotplug lock.
+ */
+static DEFINE_MUTEX(vms_mutex);
+
+/*
+ * Some time after the last VM, since the next one may come soon, and destroying a VM
+ * should not wait for this.
+ */
+#define RESTORE_WATCHDOG_DELAY	(5 * HZ)
+
+/* Having the watchdog reconfigured left CPUs unwatched. Under vms_mutex */
+static bool watchdog_lost_cpus;
+
+static void restore_watchdog(struct work_struct *work)
+{
+	bool excluded;
+
+	guard(mutex)(&vms_mutex);
+
+	if (perf_passthrough_pmu_in_use())
+		return;
+
+	hardlockup_detector_exclude_guests(false);
+	excluded = hardlockup_detector_excludes_guests();
+	if (!excluded && !watchdog_lost_cpus)
+		return;
+
+	lockup_detector_reconfigure();
+	watchdog_lost_cpus = false;
+	if (excluded && watchdog_counts_guests())
+		pr_info("perf: the NMI watchdog counts guests again, no virtual machine owns the PMU\n");
+}
+
+static DECLARE_DELAYED_WORK(restore_watchdog_work, restore_watchdog);
+
+/*
+ * The NMI watchdog has events on all CPUs, which exist for good. While there are
+ * VMs that own the PMU it creates them with exclude_guest, which is what it is told
+ * to do anew. CPUs are not watched meanwhile.
+ */
+static int reconfigure_watchdog(char *buf, size_t size)
+{
+	unsigned int unwatched = hardlockup_detector_unwatched_cpus();
+
+	lockdep_assert_held(&vms_mutex);
+
+	hardlockup_detector_exclude_guests(true);
+	if (!watchdog_counts_guests())
+		return 0;
+
+	lockup_detector_reconfigure();
+
+	watchdog_lost_cpus = hardlockup_detector_unwatched_cpus() > unwatched;
+	if (watchdog_counts_guests() || watchdog_lost_cpus) {
+		if (buf)
+			scnprintf(buf, size,
+				  "the NMI watchdog (sysctl kernel.nmi_watchdog=0 turns it off)");
+		return -EBUSY;
+	}
+
+	pr_info("perf: the NMI watchdog leaves guests out as long as virtual machines own the PMU\n");
+	return 0;
 }
 
 /**
  * perf_get_passthrough_pmu - announce a VM that will own PMUs while it runs
+ * @mm: the address space of all tasks that will ever run its vCPUs
  * @blocker: on -EBUSY gets to know for whom guests are counted, in words for
  *	the log; may be NULL
  * @size: size of @blocker, PERF_GUEST_BLOCKER_SIZE is enough
@@ -91,51 +381,67 @@ static void whose_event(struct perf_event *event, char *buf, size_t size)
  * A hypervisor calls this once per VM, before the first perf_guest_enter() for
  * one of its vCPUs. Until perf_put_passthrough_pmu(), perf_event_open() and
  * perf_event_create_kernel_counter() fail with -EOPNOTSUPP for events that
- * would count guests on a flagged PMU.
+ * would count this VM's guest on a flagged PMU: those of CPUs and cgroups, and
+ * those of tasks with this @mm. If the NMI watchdog counts guests, it is told to
+ * leave them out, which may take some time.
  *
  * An event keeps VMs out from its creation until it is freed, whether it is
- * enabled or not. If there are several, @blocker is about the oldest one.
+ * enabled or not. If there are several, @blocker is about one of them.
  *
- * Context: Process context.
- * Return: 0, or -EBUSY while such an event exists.
+ * Context: Process context, may sleep. @mm must not be freed until
+ * perf_put_passthrough_pmu().
+ * Return: 0, -EBUSY while such an event exists, or -ENOMEM.
  */
-int perf_get_passthrough_pmu(char *blocker, size_t size)
+int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size)
 {
-	struct perf_event *event;
+	struct passthrough_process *new;
+	int r;
 
-	spin_lock(&exclusion_lock);
+	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+	new->mm = mm;
+	new->pid = task_tgid_nr(current);
+	get_task_comm(new->comm, current->group_leader);
 
-	event = list_first_entry_or_null(&include_guest_events, struct perf_event,
-					 include_guest_entry);
-	if (!event)
-		WRITE_ONCE(nr_passthrough_vms, nr_passthrough_vms + 1);
-	else if (blocker)
-		whose_event(event, blocker, size);
+	guard(mutex)(&vms_mutex);
 
-	spin_unlock(&exclusion_lock);
+	r = add_vm(mm, new, blocker, size);
+	if (r || !new->nr_vms)
+		kfree(new);
+	if (r)
+		return r;
 
-	return event ? -EBUSY : 0;
+	/* Step 2 */
+	r = mm_counts_guest(mm, blocker, size) ? -EBUSY : reconfigure_watchdog(blocker, size);
+	if (r)
+		perf_put_passthrough_pmu(mm);
+	/* Watch them again at once, unless there is another VM. */
+	if (r && watchdog_lost_cpus)
+		mod_delayed_work(system_wq, &restore_watchdog_work, 0);
+	return r;
 }
 EXPORT_SYMBOL_GPL(perf_get_passthrough_pmu);
 
 /**
  * perf_put_passthrough_pmu - undo one successful perf_get_passthrough_pmu()
+ * @mm: what perf_get_passthrough_pmu() was given
  *
  * Context: Process context, on any CPU. No vCPU of the VM may be between
  * perf_guest_enter() and perf_guest_exit().
  */
-void perf_put_passthrough_pmu(void)
+void perf_put_passthrough_pmu(struct mm_struct *mm)
 {
-	bool balanced;
+	struct passthrough_process *process = remove_vm(mm);
 
-	spin_lock(&exclusion_lock);
-	balanced = nr_passthrough_vms;
-	if (balanced)
-		WRITE_ONCE(nr_passthrough_vms, nr_passthrough_vms - 1);
-	spin_unlock(&exclusion_lock);
-
-	if (!balanced)
+	if (IS_ERR(process)) {
 		perf_guest_unbalanced(__func__);
+		return;
+	}
+
+	if (!perf_passthrough_pmu_in_use())
+		mod_delayed_work(system_wq, &restore_watchdog_work, RESTORE_WATCHDOG_DELAY);
+	kfree(process);
 }
 EXPORT_SYMBOL_GPL(perf_put_passthrough_pmu);
 
@@ -150,49 +456,67 @@ EXPORT_SYMBOL_GPL(perf_put_passthrough_pmu);
  */
 bool perf_passthrough_pmu_in_use(void)
 {
-	return READ_ONCE(nr_passthrough_vms);
+	return !list_empty_careful(&passthrough_processes);
 }
 EXPORT_SYMBOL_GPL(perf_passthrough_pmu_in_use);
 
-/*
- * The host sees nothing of a guest that owns the PMU, be the event restricted
- * to one task, to user mode, or to guests. An inherited event needs no entry of
- * its own, nor could it be refused: its parent has one and outlives it.
- */
-static bool counts_guest(struct perf_event *event)
+/* Which VMs would @event count? If there are several, those of one process. */
+static struct passthrough_process *process_counted_by(struct perf_event *event)
 {
-	return !event->parent && !event->attr.exclude_guest &&
-	       (event->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU);
+	struct passthrough_process *process;
+
+	lockdep_assert_held(&exclusion_lock);
+
+	list_for_each_entry(process, &passthrough_processes, entry) {
+		if (counts_mm(event, process->mm))
+			return process;
+	}
+	return NULL;
 }
 
 /**
  * perf_guest_account_event - take a new event into account
  * @event: event with its final attributes and PMU
  *
- * For perf_event_alloc(), as the last step that can fail.
+ * For those that create events, once it is clear that the caller may have @event:
+ * who may not, must neither keep VMs away nor learn of them. Freeing the event
+ * undoes it. An inherited event needs no entry of its own, nor could it be refused:
+ * the task that it is inherited from has such an event, and hence no VM.
  *
  * Context: Process context.
- * Return: 0, or -EOPNOTSUPP if @event would count guests while there are VMs
- * with a passthrough vPMU. User space is meant to see that value: perf takes it
- * for a hint to retry with exclude_guest.
+ * Return: 0, or -EOPNOTSUPP if @event would count the guest of a VM with a
+ * passthrough vPMU. User space is meant to see that value: perf takes it for a
+ * hint to retry with exclude_guest.
  */
 int perf_guest_account_event(struct perf_event *event)
 {
-	int err = 0;
+	struct passthrough_process *process;
+	char comm[TASK_COMM_LEN];
+	pid_t pid;
 
-	INIT_LIST_HEAD(&event->include_guest_entry);
-
-	if (!counts_guest(event))
+	if (event->parent || !perf_event_includes_guest(event))
 		return 0;
 
 	spin_lock(&exclusion_lock);
-	if (nr_passthrough_vms)
-		err = -EOPNOTSUPP;
-	else
+	process = process_counted_by(event);
+	if (process) {
+		pid = process->pid;
+		strscpy(comm, process->comm);
+	} else {
 		list_add_tail(&event->include_guest_entry, &include_guest_events);
+	}
 	spin_unlock(&exclusion_lock);
 
-	return err;
+	if (!process)
+		return 0;
+
+	/* Which tries again, as it should be by now. */
+	if (hardlockup_detector_owns_event(event))
+		return -EOPNOTSUPP;
+
+	pr_info_ratelimited("perf: refused an event of \"%s\" (pid %d): it would count a guest of \"%s\" (pid %d) that owns the PMU; exclude_guest (perf: modifier H) makes it welcome\n",
+			    current->comm, task_pid_nr(current), comm, pid);
+	return -EOPNOTSUPP;
 }
 
 /**
@@ -213,6 +537,47 @@ void perf_guest_unaccount_event(struct perf_event *event)
 	list_del_init(&event->include_guest_entry);
 	spin_unlock(&exclusion_lock);
 }
+
+/*
+ * Both sides for the administrator: processes with VMs, and events that count guests,
+ * whose opener may be another task than the one that they count. Inherited events are
+ * not shown, the one that they come from is.
+ */
+static int perf_guest_exclusion_show(struct seq_file *m, void *unused)
+{
+	char whose[PERF_GUEST_BLOCKER_SIZE];
+	struct passthrough_process *process;
+	struct perf_event *event;
+
+	spin_lock(&exclusion_lock);
+
+	list_for_each_entry(process, &passthrough_processes, entry)
+		seq_printf(m, "%u VMs of \"%s\" (pid %d)\n", process->nr_vms, process->comm,
+			   process->pid);
+
+	list_for_each_entry(event, &include_guest_events, include_guest_entry) {
+		whose_event(event, whose, sizeof(whose));
+		if (event->hw.target)
+			seq_printf(m, "event of %s, counts task \"%s\" (pid %d)%s\n", whose,
+				   event->hw.target->comm, task_pid_nr(event->hw.target),
+				   event->attr.inherit ? " and its children" : "");
+		else
+			seq_printf(m, "event of %s, counts CPU %d\n", whose, event->cpu);
+	}
+
+	spin_unlock(&exclusion_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(perf_guest_exclusion);
+
+static int __init perf_guest_debugfs_init(void)
+{
+	/* For root: it tells of other users' processes. */
+	debugfs_create_file("perf_guest_exclusion", 0400, NULL, NULL,
+			    &perf_guest_exclusion_fops);
+	return 0;
+}
+late_initcall(perf_guest_debugfs_init);
 
 /*
  * Ownership
@@ -298,6 +663,21 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
 	cgroup_host_clocks(cpu_cgroup(cpuctx), stopped);
 }
 
+/*
+ * Perf core has an event here that would count the guest, although it should have
+ * been refused, or the VM should. It can't count, it is off the PMU with the others.
+ */
+static void check_excluded(struct perf_cpu_context *cpuctx,
+			   struct perf_event_context *task_ctx)
+{
+	/* Deferred: the contexts are locked, and the console wakes tasks up. */
+	if (unlikely(cpuctx->ctx.nr_include_guest ||
+		     (task_ctx && task_ctx->nr_include_guest)))
+		DO_ONCE_LITE(printk_deferred, KERN_WARNING
+			     "perf: an event of \"%s\" (pid %d) should count the guest that owns the PMU, and does not\n",
+			     current->comm, task_pid_nr(current));
+}
+
 /**
  * perf_guest_enter - hand the flagged PMUs of this CPU over to a guest
  *
@@ -333,6 +713,8 @@ void perf_guest_enter(void)
 	}
 
 	perf_step_lock(cpuctx, task_ctx);
+
+	check_excluded(cpuctx, task_ctx);
 
 	/* A PMU can have events in both contexts: disable both before anything else. */
 	flagged_pmus_disable(cpuctx, task_ctx);

@@ -223,25 +223,51 @@ static void expect_refused(struct kunit *test, struct fake_pmu *fake, struct fak
 /* A failure here must not fail the tests that follow. */
 static void expect_vm_refused(struct kunit *test)
 {
-	int ret = perf_get_passthrough_pmu(NULL, 0);
+	int ret = perf_get_passthrough_pmu(NULL, NULL, 0);
 
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
 	if (!ret)
-		perf_put_passthrough_pmu();
+		perf_put_passthrough_pmu(NULL);
+}
+
+/*
+ * VMs of the tests have no address space, as the thread has none that runs the
+ * tests. Whether that thread could run their vCPUs is up to the test.
+ */
+static bool current_runs_vms(struct task_struct *task, struct mm_struct *mm)
+{
+	return task == current && !mm;
+}
+
+static void let_current_run_vms(struct kunit *test)
+{
+	kunit_activate_static_stub(test, perf_guest_task_uses_mm, current_runs_vms);
 }
 
 static void put_pmu(void *unused)
 {
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 }
 
 /*
  * Accounting
  */
+static void first_handler(struct perf_event *event, struct perf_sample_data *data,
+			  struct pt_regs *regs)
+{
+}
+
+static void second_handler(struct perf_event *event, struct perf_sample_data *data,
+			   struct pt_regs *regs)
+{
+	event->hw.interrupts = 0;
+}
+
 static void event_keeps_vms_away(struct kunit *test)
 {
 	struct perf_event *a, *b;
 
+	let_current_run_vms(test);
 	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true));
 	b = new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true, .task = true,
 					    .user_only = true));
@@ -251,13 +277,14 @@ static void event_keeps_vms_away(struct kunit *test)
 	expect_vm_refused(test);
 	kunit_release_action(test, release_event, b);
 
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	perf_put_passthrough_pmu();
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 }
 
 static void vm_keeps_events_away(struct kunit *test)
 {
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	let_current_run_vms(test);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
 
 	expect_refused(test, &flagged, EVENT(.id = 'a', .include_guest = true));
@@ -267,8 +294,8 @@ static void vm_keeps_events_away(struct kunit *test)
 	expect_refused(test, &flagged, EVENT(.id = 'd', .include_guest = true, .pinned = true));
 
 	/* A refused event must leave no trace in the count of events. */
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	perf_put_passthrough_pmu();
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 	expect_refused(test, &flagged, EVENT(.id = 'e', .include_guest = true));
 
 	kunit_release_action(test, put_pmu, NULL);
@@ -277,13 +304,59 @@ static void vm_keeps_events_away(struct kunit *test)
 
 static void vm_tolerates_other_events(struct kunit *test)
 {
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
 
 	new_event(test, &flagged, EVENT(.id = 'a'));
 	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
 	new_event(test, &plain, EVENT(.id = 'c', .include_guest = true));
 	new_event(test, &plain, EVENT(.id = 'd', .include_guest = true, .task = true));
+}
+
+/* Tasks that run no vCPU of the VM are nobody's business. */
+static void vm_tolerates_events_of_other_tasks(struct kunit *test)
+{
+	new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true, .task = true));
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pmu, NULL), 0);
+	new_event(test, &flagged, EVENT(.id = 'b', .include_guest = true, .task = true));
+	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
+
+	let_current_run_vms(test);
+	expect_refused(test, &flagged, EVENT(.id = 'd', .include_guest = true, .task = true));
+}
+
+/* Which is how the task of an event that others inherit looks to their tasks */
+static int nr_tasks_elsewhere;
+
+static bool current_runs_vms_later(struct task_struct *task, struct mm_struct *mm)
+{
+	return nr_tasks_elsewhere-- <= 0 && current_runs_vms(task, mm);
+}
+
+/* What is in a task's context counts, wherever the task is that it is bound to. */
+static void context_keeps_vms_away(struct kunit *test)
+{
+	char blocker[PERF_GUEST_BLOCKER_SIZE] = "";
+	struct perf_event *a;
+	char words[64];
+
+	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true, .task = true,
+					    .handler = first_handler));
+	kunit_activate_static_stub(test, perf_guest_task_uses_mm, current_runs_vms_later);
+
+	nr_tasks_elsewhere = 1;
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, blocker, sizeof(blocker)), -EBUSY);
+	snprintf(words, sizeof(words), ", in task \"%s\" (pid %d)", current->comm,
+		 task_pid_nr(current));
+	KUNIT_EXPECT_TRUE_MSG(test, strstr(blocker, "the kernel (first_handler") &&
+			      strstr(blocker, words), "'%s' in '%s'", words, blocker);
+	KUNIT_EXPECT_FALSE(test, perf_passthrough_pmu_in_use());
+
+	kunit_release_action(test, release_event, a);
+	nr_tasks_elsewhere = 0;
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 }
 
 /* Events that fail before, at and after the accounting leave it balanced. */
@@ -293,17 +366,17 @@ static void failed_events_are_not_counted(struct kunit *test)
 
 	event = try_event(&flagged, test_cpu(test), EVENT(.id = '?', .include_guest = true));
 	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EINVAL);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	perf_put_passthrough_pmu();
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 
 	flagged.pmu.capabilities |= PERF_PMU_CAP_EXCLUSIVE;
 	new_event(test, &flagged, EVENT(.id = 'a'));
 	event = try_event(&flagged, test_cpu(test), EVENT(.id = 'b', .include_guest = true));
 	KUNIT_EXPECT_EQ(test, PTR_ERR(event), -EBUSY);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
 
 	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 }
 
 /* Whatever becomes of its attributes, an event is taken off the books as it was put there. */
@@ -320,9 +393,9 @@ static void accounting_outlives_attributes(struct kunit *test)
 	expect_vm_refused(test);
 	kunit_release_action(test, release_event, a);
 
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
 	expect_refused(test, &flagged, EVENT(.id = 'c', .include_guest = true));
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 }
 
 /* It could be enabled at any time, and then must not be refused. */
@@ -333,29 +406,18 @@ static void disabled_event_keeps_vms_away(struct kunit *test)
 	a = new_event(test, &flagged, EVENT(.id = 'a', .include_guest = true, .disabled = true));
 	expect_vm_refused(test);
 	kunit_release_action(test, release_event, a);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	perf_put_passthrough_pmu();
-}
-
-static void first_handler(struct perf_event *event, struct perf_sample_data *data,
-			  struct pt_regs *regs)
-{
-}
-
-static void second_handler(struct perf_event *event, struct perf_sample_data *data,
-			   struct pt_regs *regs)
-{
-	event->hw.interrupts = 0;
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 }
 
 static void expect_blocker(struct kunit *test, const char *words)
 {
 	char blocker[PERF_GUEST_BLOCKER_SIZE] = "";
-	int ret = perf_get_passthrough_pmu(blocker, sizeof(blocker));
+	int ret = perf_get_passthrough_pmu(NULL, blocker, sizeof(blocker));
 
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
 	if (!ret)
-		perf_put_passthrough_pmu();
+		perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_TRUE_MSG(test, strstr(blocker, words), "'%s' not in '%s'", words, blocker);
 }
 
@@ -373,7 +435,7 @@ static void refused_vm_learns_of_oldest_event(struct kunit *test)
 	expect_blocker(test, "the kernel (second_handler");
 
 	/* Not longer than there is room. */
-	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(blocker, 4), -EBUSY);
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, blocker, 4), -EBUSY);
 	KUNIT_EXPECT_STREQ(test, blocker, "the");
 }
 
@@ -398,11 +460,11 @@ static void refused_vm_learns_of_task(struct kunit *test)
 static void vms_are_seen_while_they_live(struct kunit *test)
 {
 	KUNIT_EXPECT_FALSE(test, perf_passthrough_pmu_in_use());
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
-	perf_put_passthrough_pmu();
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	KUNIT_EXPECT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
+	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_TRUE(test, perf_passthrough_pmu_in_use());
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_FALSE(test, perf_passthrough_pmu_in_use());
 }
 
@@ -423,14 +485,14 @@ static int race_vm(void *arg)
 	int i, ret;
 
 	for (i = 0; i < RACE_ROUNDS; i++) {
-		ret = perf_get_passthrough_pmu(NULL, 0);
+		ret = perf_get_passthrough_pmu(NULL, NULL, 0);
 		if (!ret) {
 			if (atomic_inc_return(&race->vms) && atomic_read(&race->events))
 				atomic_inc(&race->nr_wrong);
 			atomic_inc(&race->nr_vms);
 			usleep_range(10, 200);
 			atomic_dec_return(&race->vms);
-			perf_put_passthrough_pmu();
+			perf_put_passthrough_pmu(NULL);
 		} else if (ret != -EBUSY) {
 			atomic_inc(&race->nr_wrong);
 		}
@@ -1066,11 +1128,11 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, log, "D-aED+aE");
 
 	/* Too many puts must not let events through that a VM keeps away. */
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
-	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, 0), 0);
+	KUNIT_ASSERT_EQ(test, perf_get_passthrough_pmu(NULL, NULL, 0), 0);
 	expect_refused(test, &flagged, EVENT(.id = 'b', .include_guest = true));
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
 
 	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
@@ -1206,12 +1268,12 @@ static int perf_guest_suite_init(struct kunit_suite *suite)
 	warned = test_taint(TAINT_WARN);
 
 	/* Events or VMs of others would make each test of exclusion fail. */
-	ret = perf_get_passthrough_pmu(blocker, sizeof(blocker));
+	ret = perf_get_passthrough_pmu(NULL, blocker, sizeof(blocker));
 	if (ret) {
 		pr_err("an event counts guests for %s\n", blocker);
 		return ret;
 	}
-	perf_put_passthrough_pmu();
+	perf_put_passthrough_pmu(NULL);
 
 	ret = fake_pmu_register(&flagged, "kunit_flagged");
 	if (ret)
@@ -1234,6 +1296,8 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(event_keeps_vms_away),
 	KUNIT_CASE(vm_keeps_events_away),
 	KUNIT_CASE(vm_tolerates_other_events),
+	KUNIT_CASE(vm_tolerates_events_of_other_tasks),
+	KUNIT_CASE(context_keeps_vms_away),
 	KUNIT_CASE(failed_events_are_not_counted),
 	KUNIT_CASE(accounting_outlives_attributes),
 	KUNIT_CASE(disabled_event_keeps_vms_away),

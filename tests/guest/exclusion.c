@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * exclusion: runs in L1 with the passthrough vPMU on. VMs that own the PMU and events that would
- * count guests exclude one another, first comer first; events that leave guests out are welcome
- * always.
+ * exclusion: runs in L1 with the passthrough vPMU on. A VM that owns the PMU and events that would
+ * count its guest exclude one another, first comer first; events that leave guests out are welcome
+ * always, and so are those of tasks that don't run the VM.
  *
- * With the argument "refused" all it does is to create a VM, and to say how that went.
+ * With the argument "refused" all it does is to create a VM, and to say how that went. With
+ * "orphan" it does so in a child whose parent has exited.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -298,9 +299,8 @@ static void inheritance(void)
 	fd = event_open(&attr, child, -1, -1, PERF_FLAG_FD_CLOEXEC);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	expect(try_vm(), EBUSY, "an event of a task that is gone: KVM_CREATE_VCPU is refused");
+	expect(try_vm(), 0, "an event of a task that is gone: KVM_CREATE_VCPU");
 	close(fd);
-	expect(try_vm(), 0, "that event is closed: KVM_CREATE_VCPU");
 
 	/* exec() removes the event, close-on-exec the file; without the latter it stays in the way. */
 	attr.remove_on_exec = 1;
@@ -321,6 +321,133 @@ static void inheritance(void)
 	expect(try_vm(), 0, "its task is gone: KVM_CREATE_VCPU");
 }
 
+static bool in_shared(uint64_t **shared)
+{
+	*shared = mmap(NULL, sizeof(**shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return *shared != MAP_FAILED;
+}
+
+/* A task that counts itself, without modifiers, until it is told to stop: the count of a loop in *@count. */
+static pid_t counting_task(uint64_t *count)
+{
+	pid_t child = fork();
+	int fd;
+
+	if (!child) {
+		fd = event(0, -1, false, true);
+		if (fd < 0) {
+			*count = fd;
+			_exit(1);
+		}
+		for (;;) {
+			uint64_t before = count_of(fd);
+
+			loop(100000);
+			*count = count_of(fd) - before;
+		}
+	}
+	return child;
+}
+
+/* What counts a task that does not run the VM is in nobody's way. */
+static void other_tasks(void)
+{
+	struct perf_event_attr attr;
+	struct vm vm;
+	uint64_t *count, first;
+	int fd, inherited;
+	pid_t child;
+
+	check(in_shared(&count), "shared memory", "%s", strerror(errno));
+	*count = 0;
+	child = counting_task(count);
+	while (!*(volatile uint64_t *)count)
+		usleep(1000);
+	first = *(volatile uint64_t *)count;
+	vm = vm_create(true, false);
+	expect(vm.error, 0, "a task of another process counts itself: KVM_CREATE_VCPU");
+	*(volatile uint64_t *)count = 0;
+	while (!*(volatile uint64_t *)count)
+		usleep(1000);
+	check(*count == first, "a VM: the count of the other process's task is the same", "%llu, %llu before",
+	      (unsigned long long)*count, (unsigned long long)first);
+
+	fd = event(child, -1, false, false);
+	expect(fd < 0 ? -fd : 0, 0, "a VM: an event for a task of another process");
+	if (fd >= 0)
+		close(fd);
+	expect(error_of(event(child, 0, false, false)), 0, "a VM: an event for a task of another process, on one CPU");
+	expect(error_of(event(0, -1, false, false)), EOPNOTSUPP, "a VM: an event for its own task is refused");
+	vm_destroy(&vm);
+
+	attr = instructions(false);
+	attr.inherit = 1;
+	fd = event_open(&attr, child, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	expect(try_vm(), 0, "an event for another process's task that its children inherit: KVM_CREATE_VCPU");
+	close(fd);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	munmap(count, sizeof(*count));
+
+	/* `perf stat qemu`, `perf stat sh -c 'qemu'`: bound to the parent, inherited, counts over exec() */
+	child = fork();
+	if (!child) {
+		event_open(&attr, 0, -1, -1, 0);
+		child = fork();
+		if (!child) {
+			execl(program_invocation_name, "exclusion", "refused", NULL);
+			_exit(99);
+		}
+		_exit(status_of(child));
+	}
+	expect(status_of(child), EBUSY, "an inherited event, after exec(): KVM_CREATE_VCPU is refused");
+
+	/* The same, when the task that the event is bound to has exited. */
+	fd = open("/tmp/go", O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+	child = fork();
+	if (!child) {
+		char c;
+
+		while (pread(fd, &c, 1, 0) != 1)
+			usleep(1000);
+		execl(program_invocation_name, "exclusion", "orphan", NULL);
+		_exit(99);
+	}
+	inherited = event_open(&attr, child, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	expect(pwrite(fd, "!", 1, 0) == 1 ? 0 : errno, 0, "the child goes on");
+	expect(status_of(child), EBUSY, "an inherited event whose parent has exited: KVM_CREATE_VCPU is refused");
+	close(inherited);
+	close(fd);
+}
+
+/* In a child whose parent, which the event is bound to, has exited. */
+static int orphan(void)
+{
+	int pipes[2], status = 98;
+	pid_t middle;
+
+	if (pipe(pipes))
+		return 97;
+	middle = fork();
+	if (!middle) {
+		/* This one's child outlives it. */
+		if (!fork()) {
+			pid_t parent = getppid();
+
+			while (getppid() == parent)
+				usleep(1000);
+			status = try_vm();
+			_exit(write(pipes[1], &status, sizeof(status)) != sizeof(status));
+		}
+		_exit(0);
+	}
+	close(pipes[1]);
+	waitpid(middle, NULL, 0);
+	if (read(pipes[0], &status, sizeof(status)) != sizeof(status))
+		return 96;
+	return status;
+}
+
 /* The file of a sysctl: what was written, or what it reads, or -errno. */
 static int watchdog(const char *value)
 {
@@ -336,23 +463,32 @@ static int watchdog(const char *value)
 	return ret;
 }
 
+/* It steps aside: while there is a VM its events leave guests out. */
 static void nmi_watchdog(void)
 {
 	struct vm vm = vm_create(true, false);
+	int i;
 
 	expect(watchdog(NULL), 0, "a VM: the NMI watchdog is off");
-	expect(watchdog("1"), -EBUSY, "a VM: turning the NMI watchdog on fails");
-	expect(watchdog(NULL), 0, "a VM: the NMI watchdog is off still, and says so");
-	expect(watchdog("1"), -EBUSY, "a VM: turning it on fails each time");
+	expect(watchdog("1"), 0, "a VM: turning the NMI watchdog on");
+	expect(watchdog(NULL), 1, "a VM: the NMI watchdog is on");
+	expect(try_vm(), 0, "a VM and the NMI watchdog: another one");
 	expect(watchdog("0"), 0, "a VM: turning it off");
 	vm_destroy(&vm);
 
+	/* For some seconds, what is turned on leaves guests out still. */
+	sleep(7);
 	expect(watchdog("1"), 0, "no VM any more: turning the NMI watchdog on");
 	expect(watchdog(NULL), 1, "the NMI watchdog is on");
-	expect(try_vm(), EBUSY, "the NMI watchdog: KVM_CREATE_VCPU is refused");
+	for (i = 0; i < 3; i++)
+		expect(try_vm(), 0, "the NMI watchdog: KVM_CREATE_VCPU");
+	expect(watchdog(NULL), 1, "the NMI watchdog is on still");
+	vm = vm_create(true, false);
+	expect(vm.error, 0, "the NMI watchdog: a VM");
+	expect(error_of(event(-1, 0, false, false)), EOPNOTSUPP, "a VM and the NMI watchdog: other events are refused");
+	vm_destroy(&vm);
 	expect(watchdog("0"), 0, "turning the NMI watchdog off");
 	expect(watchdog(NULL), 0, "the NMI watchdog is off");
-	expect(try_vm(), 0, "no NMI watchdog any more: KVM_CREATE_VCPU");
 }
 
 int main(int argc, char **argv)
@@ -365,6 +501,8 @@ int main(int argc, char **argv)
 		perror("/dev/kvm");
 		return 1;
 	}
+	if (argc > 1 && !strcmp(argv[1], "orphan"))
+		return orphan();
 	if (argc > 1)
 		return strcmp(argv[1], "refused") ? 2 : try_vm();
 
@@ -418,6 +556,7 @@ int main(int argc, char **argv)
 	groups();
 	ioctls();
 	inheritance();
+	other_tasks();
 	nmi_watchdog();
 	return ktap_end();
 }

@@ -32,8 +32,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitops.h>
+#include <linux/cleanup.h>
 #include <linux/cpufeature.h>
 #include <linux/kvm_host.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
 #include <asm/msr.h>
@@ -75,8 +79,9 @@ static void set_enabled(bool enabled)
  * @missing: what the vendor module finds missing on this host, or NULL
  * @vendor_regs: the vendor's MSRs
  *
- * All or nothing: vCPUs with perf-based PMUs and vCPUs that own the PMU don't
- * mix, since KVM could not say which capabilities it supports.
+ * KVM can say only once which capabilities it supports: those are the ones of vCPUs
+ * that own the PMU, then.  VMs may still choose perf-based vPMUs, which support the
+ * same, see kvm_passthrough_pmu_set_caps().
  *
  * Says in one line of the log which vPMU guests get, and what the host lacks if it
  * is not the one that was wanted.  Silent if the administrator didn't ask.
@@ -125,40 +130,126 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_setup);
 
+/*
+ * VMs with a PMU of either kind, from their first vCPU on.  The events of a perf-based
+ * vPMU count what the vCPU's task runs, hence would count the guests of other VMs of
+ * the same process, too: a process has VMs of one kind at a time.
+ */
+static DEFINE_MUTEX(pmu_vms_lock);
+static LIST_HEAD(pmu_vms);
+
+static bool process_has_other_kind(struct kvm *kvm)
+{
+	struct kvm *other;
+
+	lockdep_assert_held(&pmu_vms_lock);
+
+	list_for_each_entry(other, &pmu_vms, arch.pmu_vms_entry) {
+		if (other->mm == kvm->mm &&
+		    other->arch.perf_based_pmu != kvm->arch.perf_based_pmu)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * kvm_passthrough_pmu_valid_caps - what may VMs choose?
+ *
+ * Context: any.
+ *
+ * Return: the bits of KVM_CAP_PMU_CAPABILITY.
+ */
+u32 kvm_passthrough_pmu_valid_caps(void)
+{
+	if (!enable_pmu)
+		return 0;
+
+	return KVM_PMU_CAP_DISABLE | KVM_PMU_CAP_PERF_BASED |
+	       (enable_passthrough_pmu ? KVM_PMU_CAP_PASSTHROUGH : 0);
+}
+
+/**
+ * kvm_passthrough_pmu_set_caps - a VM chooses its kind of vPMU
+ * @kvm: the VM
+ * @caps: bits of KVM_CAP_PMU_CAPABILITY, of which one at most may be set; without any
+ *	it is the kind that the vendor module's parameter says
+ *
+ * Context: kvm->lock held.
+ *
+ * Return: 0, or -EINVAL if that is not to be had, or can't be chosen any more.
+ */
+int kvm_passthrough_pmu_set_caps(struct kvm *kvm, u64 caps)
+{
+	lockdep_assert_held(&kvm->lock);
+
+	if ((caps & ~(u64)kvm_passthrough_pmu_valid_caps()) || hweight64(caps) > 1)
+		return -EINVAL;
+
+	if (!enable_pmu || kvm->created_vcpus || kvm->arch.passthrough_pmu_withheld ||
+	    !list_empty(&kvm->arch.pmu_vms_entry))
+		return -EINVAL;
+
+	kvm->arch.enable_pmu = !(caps & KVM_PMU_CAP_DISABLE);
+	kvm->arch.perf_based_pmu = caps & KVM_PMU_CAP_PERF_BASED;
+	return 0;
+}
+
 /**
  * kvm_passthrough_pmu_get_vm - keep the PMU free for a VM's vCPUs
  * @kvm: the VM, about to get a vCPU
  *
  * Does nothing if the VM has no use for it, i.e. if user space turned its PMU
- * off, or if it did so for an earlier vCPU already.  A VM without a local APIC in
- * the kernel gets no PMU at all, as KVM could not deliver its interrupts; that is
- * for good, also if the vCPU is not created in the end.
+ * off, or if it did so for an earlier vCPU already.  If the VM is to have perf-based
+ * vPMUs, this only makes sure that its process has none of the other kind.
+ *
+ * A VM without a local APIC in the kernel gets no PMU that it could own, as KVM could
+ * not deliver its interrupts; that is for good, also if the vCPU is not created in
+ * the end.
  *
  * Context: kvm->lock held, may sleep.
  *
- * Return: 0, or -EBUSY if an event exists that counts guests. The log then tells
- * whose event that is.
+ * Return: 0, -EBUSY if an event exists that would count the guest, or a VM of the
+ * other kind in the same process, in which case the log tells which; or -ENOMEM.
  */
 int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
 {
-	char blocker[PERF_GUEST_BLOCKER_SIZE];
+	char blocker[PERF_GUEST_BLOCKER_SIZE] = "";
+	bool other;
 	int r;
 
 	lockdep_assert_held(&kvm->lock);
 
-	if (!enable_passthrough_pmu || !kvm->arch.enable_pmu || kvm->arch.passthrough_pmu)
+	if (!enable_passthrough_pmu || !kvm->arch.enable_pmu ||
+	    !list_empty(&kvm->arch.pmu_vms_entry))
 		return 0;
 
-	if (!irqchip_in_kernel(kvm)) {
+	if (!kvm->arch.perf_based_pmu && !irqchip_in_kernel(kvm)) {
 		kvm->arch.enable_pmu = false;
 		kvm->arch.passthrough_pmu_withheld = true;
 		return 0;
 	}
 
-	r = perf_get_passthrough_pmu(blocker, sizeof(blocker));
+	scoped_guard(mutex, &pmu_vms_lock) {
+		other = process_has_other_kind(kvm);
+		if (!other)
+			list_add_tail(&kvm->arch.pmu_vms_entry, &pmu_vms);
+	}
+	if (other) {
+		pr_warn_ratelimited("cannot give a vPMU to a VM of \"%s\" (pid %d): it has a VM with the other kind of vPMU\n",
+				    current->group_leader->comm, task_tgid_nr(current));
+		return -EBUSY;
+	}
+	if (kvm->arch.perf_based_pmu)
+		return 0;
+
+	/* May take its time, hence without the lock. */
+	r = perf_get_passthrough_pmu(kvm->mm, blocker, sizeof(blocker));
 	if (r) {
-		pr_warn_ratelimited("cannot give the PMU to a VM: it counts guests for %s\n",
-				    blocker);
+		if (r == -EBUSY)
+			pr_warn_ratelimited("cannot give the PMU to a VM: it counts guests for %s\n",
+					    blocker);
+		guard(mutex)(&pmu_vms_lock);
+		list_del_init(&kvm->arch.pmu_vms_entry);
 		return r;
 	}
 
@@ -172,13 +263,19 @@ int kvm_passthrough_pmu_get_vm(struct kvm *kvm)
  *
  * Counterpart of kvm_passthrough_pmu_get_vm(), whether or not that did anything.
  *
- * Context: destruction of the VM, nobody else has access to it.
+ * Context: destruction of the VM, nobody else has access to it.  May sleep.
  */
 void kvm_passthrough_pmu_put_vm(struct kvm *kvm)
 {
 	if (kvm->arch.passthrough_pmu)
-		perf_put_passthrough_pmu();
+		perf_put_passthrough_pmu(kvm->mm);
 	kvm->arch.passthrough_pmu = false;
+
+	if (list_empty(&kvm->arch.pmu_vms_entry))
+		return;
+
+	guard(mutex)(&pmu_vms_lock);
+	list_del_init(&kvm->arch.pmu_vms_entry);
 }
 
 /**

@@ -63,6 +63,8 @@ DECLARE_STATIC_KEY_FALSE(kvm_passthrough_pmu_key);
 
 bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 			       const struct kvm_passthrough_pmu_regs *regs);
+u32 kvm_passthrough_pmu_valid_caps(void);
+int kvm_passthrough_pmu_set_caps(struct kvm *kvm, u64 caps);
 int kvm_passthrough_pmu_get_vm(struct kvm *kvm);
 void kvm_passthrough_pmu_put_vm(struct kvm *kvm);
 bool kvm_passthrough_pmu_withheld_msr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
@@ -77,13 +79,13 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 							 bool has_full_width);
 
 /*
- * All vCPUs with a PMU own it while they run, or none does.  Valid once the
+ * All vCPUs of a VM with a PMU own it while they run, or none does.  Valid once the
  * vCPU's CPUID is set, and unchanging once the vCPU has run.
  */
 static inline bool kvm_vcpu_has_passthrough_pmu(struct kvm_vcpu *vcpu)
 {
 	return static_branch_unlikely(&kvm_passthrough_pmu_key) &&
-	       vcpu_to_pmu(vcpu)->version;
+	       vcpu_to_pmu(vcpu)->passthrough;
 }
 
 /**
