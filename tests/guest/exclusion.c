@@ -424,16 +424,15 @@ static void other_tasks(void)
 static int orphan(void)
 {
 	int pipes[2], status = 98;
-	pid_t middle;
+	pid_t middle, parent;
 
 	if (pipe(pipes))
 		return 97;
 	middle = fork();
 	if (!middle) {
-		/* This one's child outlives it. */
+		/* This one's child outlives it, and may run after it only. */
+		parent = getpid();
 		if (!fork()) {
-			pid_t parent = getppid();
-
 			while (getppid() == parent)
 				usleep(1000);
 			status = try_vm();
