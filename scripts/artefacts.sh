@@ -176,6 +176,9 @@ artefact_kernel()
 	KERNEL_DIR=$VPMU_CACHE/kernel/${_kernel_key:0:16}
 	! cached "$KERNEL_DIR" || return 0
 	source_checkout "$dir" "$tree" "$which" linux
+	[[ ! -e $SOURCE/.config ]] ||
+		die "$SOURCE was configured in place, and so no kernel can be built from it elsewhere" \
+			"make -C $SOURCE mrproper; builds of your own: make O=DIRECTORY"
 	info "          building the $which kernel (a few minutes the first time)"
 	hint "if the compiler fails, mend $SOURCE and run again"
 	run "kernel-$which" publish "$KERNEL_DIR" _build_kernel "$SOURCE" "$(_kernel_obj "$which")" "$which" \
@@ -279,7 +282,7 @@ artefact_qemu()
 # ---- perf ----
 
 _perf_args=(
-	NO_LIBPERL=1 NO_LIBPYTHON=1 NO_SLANG=1 NO_GTK2=1 NO_LIBTRACEEVENT=1 NO_LIBBPF=1 NO_LIBUNWIND=1
+	NO_LIBPERL=1 NO_LIBPYTHON=1 NO_SLANG=1 NO_GTK2=1 NO_LIBBPF=1 NO_LIBUNWIND=1
 	NO_LIBDW_DWARF_UNWIND=1 NO_DWARF=1 NO_LIBNUMA=1 NO_LIBAUDIT=1 NO_LIBCRYPTO=1 NO_LIBBABELTRACE=1 NO_LIBCAP=1
 	NO_LIBPFM4=1 NO_LIBDEBUGINFOD=1 NO_LZMA=1 NO_AIO=1 NO_SDT=1 NO_AUXTRACE=1 NO_DEMANGLE=1 NO_JEVENTS=1
 	NO_LIBZSTD=1 NO_JVMTI=1 NO_CAPSTONE=1 NO_SHELLCHECK=1

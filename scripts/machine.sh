@@ -8,6 +8,9 @@
 #   machine_names			the machines, one a line
 #   machine_check MACHINE		dies unless there is such a machine
 #   machine_pmu MACHINE			prints "pmu" or "no-pmu"
+#   machine_lends MACHINE			can its PMU be given to guests?
+#   machine_lenders			those machines, one a line
+#   machine_why MACHINE			what its file says of it
 #   machine_check_options MACHINE CPUS SKID	dies unless it can have these
 #   machine_trees MACHINE...		installs the packages needed, brings build/linux and build/bochs up to date
 #   machine_artefacts KERNEL MACHINE...	builds what is missing for these machines; KERNEL as artefact_kernel takes it
@@ -54,6 +57,20 @@ machine_pmu()
 	*) echo pmu ;;
 	esac
 }
+
+machine_lends() { [[ $(machine_pmu "$1") == pmu && $(machine_get "$1" perfmon) != zen1 ]]; }
+
+machine_lenders()
+{
+	local machine
+
+	for machine in $(machine_names); do
+		! machine_lends "$machine" || printf '%s\n' "$machine"
+	done
+}
+
+# The comment, in one line
+machine_why() { sed -n 's/^# //p' "$VPMU_ROOT/rig/machines/$1" | tr '\n' ' ' | sed 's/\.* $//'; }
 
 # Before anything is built for it
 machine_check_options()
@@ -174,6 +191,7 @@ machine_run()
 	mkdir -p "$dir/initrd/vpmu"
 	{
 		printf '%s=%q\n' MACHINE "$machine" VENDOR "$vendor" CPUS "$cpus" SKID "$skid"
+		! machine_lends "$machine" || printf 'LENDS=1\n'
 		for env in ${env[@]+"${env[@]}"}; do
 			printf '%s=%q\n' "${env%%=*}" "${env#*=}"
 		done

@@ -27,7 +27,10 @@ import time
 import tty
 
 ESCAPE = 0x1D  # Ctrl-]
-PROMPT = b"L1# "  # of rig/host/init
+# Of the shells of rig/host/init and rig/guest/init, and of the rest of their commands of several lines. Before a line is
+# edited, the shell asks the terminal where the cursor is.
+WHERE = b"\x1b[6n"
+PROMPT = re.compile(rb"^\r?(?:L1# |L2# |> )(?:\x1b\[6n)?$")
 
 
 def arguments():
@@ -107,13 +110,14 @@ class Console:
         self.interactive = args.interactive
         self.line = b""
         self.status = None
-        self.shell = False
+        self.terminal = args.interactive and os.isatty(0)
+        self.held = b""
 
     def feed(self, data):
         self.log.write(data)
         self.log.flush()
         if self.echo:
-            write_all(1, data)
+            self.show(data)
         *lines, self.line = (self.line + data).split(b"\n")
         for line in lines:
             match = self.marker.search(line)
@@ -121,8 +125,22 @@ class Console:
                 self.status = min(int(match[1]), 119)
             elif self.interactive and self.status is None and self.power_down.search(line):
                 self.status = 0  # somebody typed "poweroff -f"
-        # The prompt is no whole line.
-        self.shell = self.shell or self.line.startswith(PROMPT)
+
+    def show(self, data):
+        """On stdout; what asks for the cursor is for terminals alone, and may come in pieces."""
+        if not self.terminal:
+            data = (self.held + data).replace(WHERE, b"")
+            held = next((n for n in (3, 2, 1) if data.endswith(WHERE[:n])), 0)
+            data, self.held = data[:len(data) - held], data[len(data) - held:]
+        write_all(1, data)
+
+    def typed(self):
+        """Somebody types: until the next prompt the shell is busy."""
+        self.line += b" "
+
+    def prompt(self):
+        """Does a shell wait for a line? (The prompt is no whole line.)"""
+        return bool(PROMPT.search(self.line))
 
 
 def drain(fd, console):
@@ -141,13 +159,14 @@ def drain(fd, console):
 def loop(args, child, fd, console):
     """Until the emulator ends: 0, or until time is up: 124, or until somebody types Ctrl-]: 130."""
     deadline = time.monotonic() + args.timeout if args.timeout else None
-    inputs = [fd] + ([0] if args.interactive and os.isatty(0) else [])
-    waiting = args.interactive and not os.isatty(0)
+    inputs = [fd] + ([0] if console.terminal else [])
+    script = None
     while child.poll() is None:
-        # What a script types before the shell reads would be lost.
-        if waiting and console.shell:
-            inputs.append(0)
-            waiting = False
+        # What a script types before a shell reads would be lost, or read by another program.
+        if args.interactive and not console.terminal and console.prompt():
+            script = script or sys.stdin.buffer
+            console.typed()
+            write_all(fd, script.readline() or b"\x04")
         ready, _, _ = select.select(inputs, [], [], 0.2)
         if fd in ready and not drain(fd, console):
             inputs = [i for i in inputs if i != fd]

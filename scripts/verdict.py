@@ -93,7 +93,7 @@ def interrupts(verdict, found, passthrough):
     else:
         verdict.line(pmis == 0, f"guest PMIs in the host's /proc/interrupts: {pmis}, must be 0 without passthrough")
     verdict.line(samples_taken > 0 and exits > 0,
-                 f"exits per guest PMI: {exits / max(samples_taken, 1):.1f} "
+                 f"exits per {'guest PMI' if passthrough else 'sample'}: {exits / max(samples_taken, 1):.1f} "
                  f"({found['sampled'][0]} exits with the loop sampled, {found['alone'][0]} without)")
 
 

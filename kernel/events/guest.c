@@ -664,6 +664,17 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
 }
 
 /*
+ * Is there nothing to take off and no clock to stop? With interrupts off
+ * this does not change: only this CPU adds events to contexts that are active
+ * on it, and removes them.
+ */
+static bool no_events(struct perf_cpu_context *cpuctx,
+		      struct perf_event_context *task_ctx)
+{
+	return !cpuctx->ctx.nr_events && (!task_ctx || !task_ctx->nr_events);
+}
+
+/*
  * Perf core has an event here that would count the guest, although it should have
  * been refused, or the VM should. It can't count, it is off the PMU with the others.
  */
@@ -696,7 +707,7 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
  * when it next schedules an event.
  *
  * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU.
- * Takes the locks of the perf contexts. NMIs may come in at any time, the
+ * Takes the locks of the perf contexts if they have events. NMIs may come in at any time, the
  * architecture has to keep its PMI handler out.
  */
 void perf_guest_enter(void)
@@ -709,6 +720,11 @@ void perf_guest_enter(void)
 
 	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_HOST) {
 		perf_guest_unbalanced(__func__);
+		return;
+	}
+
+	if (no_events(cpuctx, task_ctx)) {
+		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
 		return;
 	}
 
@@ -750,7 +766,7 @@ EXPORT_SYMBOL_GPL(perf_guest_enter);
  * the PMU.
  *
  * Context: Interrupts off since perf_guest_enter() on this CPU. Takes the locks
- * of the perf contexts.
+ * of the perf contexts if they have events.
  */
 void perf_guest_exit(void)
 {
@@ -761,6 +777,11 @@ void perf_guest_exit(void)
 
 	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_GUEST) {
 		perf_guest_unbalanced(__func__);
+		return;
+	}
+
+	if (no_events(cpuctx, task_ctx)) {
+		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 		return;
 	}
 

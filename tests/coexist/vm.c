@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vm MILLISECONDS: a VM whose guest spins for so long. Says "running" once it has its vCPU, which is when the VM has got
- * the PMU, and "done" at the end; or what went wrong.
+ * vm MILLISECONDS [perf-based]: a VM whose guest spins for so long. Says "running" once it has its vCPU, which is when
+ * the VM has got the PMU, unless its vPMU is to be a perf-based one, and "done" at the end; or what went wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+
+#ifndef KVM_PMU_CAP_PERF_BASED
+#define KVM_PMU_CAP_PERF_BASED (1 << 29)
+#endif
 
 static void kick(int signal)
 {
@@ -32,14 +36,18 @@ int main(int argc, char **argv)
 	static const uint8_t code[] = { 0xeb, 0xfe };	/* jmp . */
 	struct kvm_regs regs = { .rflags = 2 };
 	struct itimerval timer = { 0 };
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_PMU_CAPABILITY,
+		.args = { KVM_PMU_CAP_PERF_BASED },
+	};
 	struct kvm_cpuid2 *cpuid;
 	struct kvm_sregs sregs;
 	int kvm, vm, vcpu;
 	unsigned long ms;
 	void *mem;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s MILLISECONDS\n", argv[0]);
+	if (argc < 2 || argc > 3 || (argc == 3 && strcmp(argv[2], "perf-based"))) {
+		fprintf(stderr, "usage: %s MILLISECONDS [perf-based]\n", argv[0]);
 		return 2;
 	}
 	ms = strtoul(argv[1], NULL, 0);
@@ -49,6 +57,8 @@ int main(int argc, char **argv)
 	mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (kvm < 0 || vm < 0 || mem == MAP_FAILED || ioctl(vm, KVM_CREATE_IRQCHIP))
 		return failed("creating a VM");
+	if (argc == 3 && ioctl(vm, KVM_ENABLE_CAP, &cap))
+		return failed("KVM_CAP_PMU_CAPABILITY");
 	memcpy(mem, code, sizeof(code));
 	region.userspace_addr = (uintptr_t)mem;
 	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
