@@ -663,10 +663,13 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
 	cgroup_host_clocks(cpu_cgroup(cpuctx), stopped);
 }
 
+/* What perf_guest_enter() did, for perf_guest_exit(): took events off, and stopped clocks. */
+static DEFINE_PER_CPU(bool, events_made_way);
+
 /*
- * Is there nothing to take off and no clock to stop? With interrupts off
- * this does not change: only this CPU adds events to contexts that are active
- * on it, and removes them.
+ * Is there nothing to take off and no clock to stop? Without locks: other CPUs
+ * add only disabled events to contexts that are active here, and only if these
+ * have events already.
  */
 static bool no_events(struct perf_cpu_context *cpuctx,
 		      struct perf_event_context *task_ctx)
@@ -728,6 +731,7 @@ void perf_guest_enter(void)
 		return;
 	}
 
+	__this_cpu_write(events_made_way, true);
 	perf_step_lock(cpuctx, task_ctx);
 
 	check_excluded(cpuctx, task_ctx);
@@ -780,11 +784,12 @@ void perf_guest_exit(void)
 		return;
 	}
 
-	if (no_events(cpuctx, task_ctx)) {
+	if (!__this_cpu_read(events_made_way) && no_events(cpuctx, task_ctx)) {
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 		return;
 	}
 
+	__this_cpu_write(events_made_way, false);
 	perf_step_lock(cpuctx, task_ctx);
 
 	flagged_pmus_disable(cpuctx, task_ctx);
