@@ -27,8 +27,8 @@ import time
 import tty
 
 ESCAPE = 0x1D  # Ctrl-]
-# Of the shells of rig/host/init and rig/guest/init, and of the rest of their commands of several lines. Before a line is
-# edited, the shell asks the terminal where the cursor is.
+# Of the shells of rig/host/init and rig/guest/init, and of the rest of their commands of several lines. Before a line
+# is edited, the shell asks the terminal where the cursor is.
 WHERE = b"\x1b[6n"
 PROMPT = re.compile(rb"^\r?(?:L1# |L2# |> )(?:\x1b\[6n)?$")
 

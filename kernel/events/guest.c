@@ -674,7 +674,8 @@ static DEFINE_PER_CPU(bool, events_made_way);
 static bool no_events(struct perf_cpu_context *cpuctx,
 		      struct perf_event_context *task_ctx)
 {
-	return !cpuctx->ctx.nr_events && (!task_ctx || !task_ctx->nr_events);
+	return !READ_ONCE(cpuctx->ctx.nr_events) &&
+	       (!task_ctx || !READ_ONCE(task_ctx->nr_events));
 }
 
 /*

@@ -607,6 +607,16 @@ static void guest_runs(u64 nsecs, struct window *w)
 	w->outer = t[3] - t[0];
 }
 
+static void guest_enter_ipi(void *unused)
+{
+	perf_guest_enter();
+}
+
+static void guest_exit_ipi(void *unused)
+{
+	perf_guest_exit();
+}
+
 static void guest_without_events(struct kunit *test)
 {
 	struct window w;
@@ -896,6 +906,26 @@ static void time_of_late_events(struct kunit *test)
 	expect_times(test, a, c, false, false);
 }
 
+/* Whatever has become of the events that the guest displaced, the clock goes on. */
+static void time_after_last_event_has_gone(struct kunit *test)
+{
+	u64 before, after, running;
+	int cpu = test_cpu(test);
+	struct perf_event *a;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	kunit_release_action(test, release_event, a);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	perf_event_read_value(a, &before, &running);
+	spend(10 * NSEC_PER_MSEC);
+	perf_event_read_value(a, &after, &running);
+	KUNIT_EXPECT_GE(test, after - before, 10 * NSEC_PER_MSEC);
+	KUNIT_EXPECT_EQ(test, after, running);
+}
+
 /* What is not enabled has no time, with guests or without; and what is enabled later, only that. */
 static void time_of_disabled_events(struct kunit *test)
 {
@@ -1020,16 +1050,6 @@ static void pinned_event_is_read_locally(struct kunit *test)
 /*
  * Misuse, and what can't happen
  */
-static void guest_enter_ipi(void *unused)
-{
-	perf_guest_enter();
-}
-
-static void guest_exit_ipi(void *unused)
-{
-	perf_guest_exit();
-}
-
 static void new_events_wait_for_host(struct kunit *test)
 {
 	int cpu = test_cpu(test);
@@ -1319,6 +1339,7 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(time_of_cpu_events),
 	KUNIT_CASE(time_of_task_events),
 	KUNIT_CASE(time_of_late_events),
+	KUNIT_CASE(time_after_last_event_has_gone),
 	KUNIT_CASE(time_of_disabled_events),
 	KUNIT_CASE(times_stay_equal),
 	KUNIT_CASE(time_now),

@@ -17,6 +17,13 @@
 
 #define KINDS		(KVM_PMU_CAP_PERF_BASED | KVM_PMU_CAP_PASSTHROUGH)
 
+static struct perf_event_attr guest_insns = {
+	.type = PERF_TYPE_HARDWARE,
+	.size = sizeof(guest_insns),
+	.config = PERF_COUNT_HW_INSTRUCTIONS,
+	.exclude_host = 1,
+};
+
 static struct kvm_vm *create_vm(uint64_t caps)
 {
 	struct kvm_vm *vm = vm_create(1);
@@ -123,17 +130,11 @@ TEST(parameter_is_the_default)
 TEST(perf_based_vm_can_be_counted)
 {
 	struct kvm_vm *vm = create_vm(KVM_PMU_CAP_PERF_BASED);
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_HARDWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_HW_INSTRUCTIONS,
-		.exclude_host = 1,
-	};
 	struct kvm_vcpu *vcpu;
 	uint64_t count;
 	int event;
 
-	event = host_event_open_attr(&attr, 0, -1);
+	event = host_event_open_attr(&guest_insns, 0, -1);
 	TEST_ASSERT(event >= 0, "Wanted an event of guests, got %d", event);
 	vcpu = add_vcpu(vm);
 	check_vcpu(vcpu, false, LOOP, "perf-based");
@@ -206,12 +207,6 @@ static void wait_for_end(int fd)
 
 TEST(perf_based_vm_can_be_counted_beside_the_other_kind)
 {
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_HARDWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_HW_INSTRUCTIONS,
-		.exclude_host = 1,
-	};
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	uint64_t count;
@@ -231,10 +226,10 @@ TEST(perf_based_vm_can_be_counted_beside_the_other_kind)
 	vcpu = add_vcpu(vm);
 	check_vcpu(vcpu, true, LOOP, "passthrough");
 
-	event = host_event_open_attr(&attr, pid, -1);
+	event = host_event_open_attr(&guest_insns, pid, -1);
 	TEST_ASSERT(event >= 0, "Wanted an event of the other VM's process, got %d", event);
-	TEST_ASSERT_EQ(host_event_open_attr(&attr, -1, 0), -EOPNOTSUPP);
-	TEST_ASSERT_EQ(host_event_open_attr(&attr, 0, -1), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(host_event_open_attr(&guest_insns, -1, 0), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(host_event_open_attr(&guest_insns, 0, -1), -EOPNOTSUPP);
 	TEST_ASSERT(write(fds[0], &c, 1) == 1, "write(), errno %d", errno);
 	check_vcpu(vcpu, true, LOOP, "passthrough");
 	TEST_ASSERT(read(fds[0], &c, 1) == 1, "the other process failed");
