@@ -3,6 +3,8 @@
  * A VM chooses the kind of its vPMU: perf-based, or one that owns the PMU.  Both kinds
  * run side by side, in processes of their own.
  */
+#include <sched.h>
+
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
