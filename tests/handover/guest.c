@@ -78,6 +78,7 @@ static void *end_guest(void *arg)
 	int fd, i;
 
 	pin(1);
+	/* A slow host takes a while to get there. A guest that never does counts nothing, which is seen. */
 	for (i = 0; i < 10000 && !memory[BEGUN]; i++)
 		usleep(1000);
 	usleep(20000);

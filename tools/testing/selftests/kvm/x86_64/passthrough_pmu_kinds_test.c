@@ -4,7 +4,6 @@
  * run side by side, in processes of their own.
  */
 #include <sched.h>
-
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
