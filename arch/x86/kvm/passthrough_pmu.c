@@ -6,7 +6,7 @@
  * guest, and hands it back right after the guest has exited to something that
  * is not handled in the exit fastpath.  IRQs are off all the while:
  *
- *   load: perf_guest_enter()		host events are out of the PMU
+ *   load: perf_guest_enter()		host events are stopped
  *	   perf_load_guest_lvtpc()	overflows interrupt on the guest's behalf
  *	   ->passthrough_stop()		nothing counts while values change
  *	   counters, selectors
@@ -15,13 +15,13 @@
  *   put:  ->passthrough_put()		nothing counts
  *	   counters, selectors
  *	   perf_put_guest_lvtpc()	overflows are NMIs for perf
- *	   perf_guest_exit()		host events are back
+ *	   perf_guest_exit()		host events go on
  *
  * Outside this window memory is authoritative: hardware holds nothing of the
  * guest, reads and writes by user space or by the emulator need not touch it.
  *
- * Whoever hands the PMU over leaves it stopped or with no counter enabled, and
- * doesn't care what else is in it.  KVM hands it back with all counters that it
+ * Whoever hands the PMU over leaves no counter enabled, and doesn't care what else
+ * is in it.  KVM hands it back with all counters that it
  * loaded, their selectors and the control of the fixed counters zeroed:
  *
  *  - perf enables all counters in GLOBAL_CTRL, and an enabled selector that is
@@ -388,6 +388,15 @@ static bool load_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr, u64 host_mask)
 	return true;
 }
 
+/*
+ * What the host has left in a selector makes no difference as long as it doesn't
+ * enable the counter, and that is what perf guarantees.
+ */
+static bool selector_enables(struct kvm_pmc *pmc)
+{
+	return pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_ENABLE;
+}
+
 static bool put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
 {
 	u64 now;
@@ -474,7 +483,9 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 		pmc = &pmu->gp_counters[i];
 		counters += load_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride,
 					 host_gp_mask);
-		wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, pmc->eventsel_hw);
+		if (selector_enables(pmc))
+			wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride,
+			       pmc->eventsel_hw);
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
 		counters += load_counter(&pmu->fixed_counters[i], host_regs.fixed_rdpmc + i,
@@ -511,7 +522,7 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 		pmc = &pmu->gp_counters[i];
 		counters += put_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride);
 		/* Selectors always exit, hence hold what was loaded. */
-		if (pmc->eventsel_hw) {
+		if (selector_enables(pmc)) {
 			wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, 0);
 			selectors++;
 		}

@@ -101,7 +101,7 @@ static u64 guest_counters(struct kvm_pmu *pmu)
 /**
  * svm_passthrough_pmu_stop - stop all counters
  *
- * Context: IRQs off, the host's events are out of the PMU.
+ * Context: IRQs off, the host's events are stopped.
  */
 void svm_passthrough_pmu_stop(void)
 {

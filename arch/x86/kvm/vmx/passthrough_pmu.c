@@ -149,7 +149,7 @@ void __init vmx_passthrough_pmu_setup(void)
 /**
  * vmx_passthrough_pmu_stop - stop all counters
  *
- * Context: IRQs off, the host's events are out of the PMU.
+ * Context: IRQs off, the host's events are stopped.
  */
 void vmx_passthrough_pmu_stop(void)
 {
