@@ -10,6 +10,7 @@
  *	cpuid		exits that KVM handles: the guest's CPUID instruction
  *	msr		the same: the guest reads IA32_APICBASE
  *	cpuid-no-pmu	CPUID exits of a VM whose PMU user space has disabled
+ *	cpuid-watched	CPUID exits while the host has an event like the NMI watchdog's that leaves guests out
  *	cr4		KVM_SET_SREGS with another CR4: the runtime bits of CPUID change
  *
  * or, without a VM:
@@ -97,6 +98,21 @@ static int new_event(unsigned long config, bool inherit)
 	if (fd < 0)
 		fail("perf_event_open");
 	return fd;
+}
+
+static void watch_cpu(int cpu)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_HARDWARE,
+		.config = PERF_COUNT_HW_CPU_CYCLES,
+		.sample_period = 1UL << 40,
+		.pinned = true,
+		.exclude_guest = true,
+	};
+
+	if (syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) < 0)
+		fail("perf_event_open");
 }
 
 static void fork_child(void)
@@ -230,6 +246,10 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "event") || !strcmp(what, "fork"))
 		return without_vm(what, n, id);
 	no_pmu = !strcmp(what, "cpuid-no-pmu");
+	if (!strcmp(what, "cpuid-watched")) {
+		for (i = 0; i < (unsigned int)sysconf(_SC_NPROCESSORS_ONLN); i++)
+			watch_cpu(i);
+	}
 	kvm = open("/dev/kvm", O_RDWR);
 	if (kvm < 0)
 		fail("/dev/kvm");

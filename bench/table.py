@@ -23,6 +23,7 @@ TITLES = {
     "cpuid": "exit: CPUID",
     "msr": "exit: RDMSR",
     "cpuid-no-pmu": "exit: CPUID, VM without a PMU",
+    "cpuid-watched": "exit: CPUID, watchdog's event on the host",
     "event": "perf_event_open() and close()",
     "fork": "fork() with 4 inherited events",
     "pmu-loop": "guest: a loop, nothing counted",
