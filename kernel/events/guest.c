@@ -588,10 +588,15 @@ late_initcall(perf_guest_debugfs_init);
  * belong to other PMUs keep counting. The driver stops what counts and starts it
  * again, and for the events on its PMU the clock of the host stands still.
  *
- * Interrupts must be off for as long as the guest is the owner: all scheduling of
- * events happens in interrupts, in IPIs, and in context switches. core.c
- * refuses nevertheless to schedule events of PMUs that belong to a guest, and
- * perf_guest_exit() makes up for it.
+ * If events of the host had to make way, interrupts must be off for as long as the
+ * guest is the owner: all scheduling of events happens in interrupts, in IPIs, and in
+ * context switches. core.c refuses nevertheless to schedule events of PMUs that
+ * belong to a guest, and perf_guest_exit() makes up for it.
+ *
+ * If there were none, the hypervisor may keep the PMUs while its vCPU is loaded and
+ * the host runs: nothing counts there, and nobody misses the PMU. As soon as
+ * core.c is about to schedule an event with a flagged PMU, or one that traces
+ * instructions, as those share the interrupt, it recalls all PMUs of this CPU.
  *
  * While a PMU is lent, perf_guest_enter() holds one reference of its disable
  * count. So nothing that disables and enables the PMU meanwhile reaches the driver.
@@ -604,7 +609,9 @@ late_initcall(perf_guest_debugfs_init);
  * may come or go, and that is nobody who would have to make way.
  */
 DEFINE_PER_CPU(enum perf_pmu_owner, perf_pmu_owner);
-DEFINE_PER_CPU(bool, perf_guest_events_wait);
+
+/* Events were to be scheduled with a PMU that is lent. */
+static DEFINE_PER_CPU(bool, events_wait);
 
 /* Has the driver been told that the PMUs are lent, because there are events? */
 static DEFINE_PER_CPU(bool, events_make_way);
@@ -698,10 +705,18 @@ static void release_flagged_pmus(bool enable)
 			continue;
 
 		cpc->lent = false;
-		if (enable)
+		if (enable) {
 			perf_pmu_enable(pmu);
-		else
-			__this_cpu_dec(*pmu->pmu_disable_count);
+			continue;
+		}
+
+		/*
+		 * Whoever else has disabled the PMU meanwhile goes by the count, and
+		 * expects that the driver knows.
+		 */
+		if (__this_cpu_read(*pmu->pmu_disable_count) > 1)
+			pmu->pmu_disable(pmu);
+		__this_cpu_dec(*pmu->pmu_disable_count);
 	}
 }
 
@@ -775,6 +790,41 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
 			     current->comm, task_pid_nr(current));
 }
 
+/* A function of its own, so that tests can take the hypervisor's place. */
+VISIBLE_IF_KUNIT void perf_guest_recall(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(perf_guest_recall);
+	perf_guest_return_passthrough_pmu();
+}
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
+
+/* See perf_guest_defers_events(). */
+bool __perf_guest_defers_events(struct pmu *pmu)
+{
+	if (!(pmu->capabilities & (PERF_PMU_CAP_PASSTHROUGH_VPMU | PERF_PMU_CAP_ITRACE)))
+		return false;
+
+	if (!__this_cpu_read(events_make_way)) {
+		perf_guest_recall();
+		if (__this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_HOST)
+			return false;
+		perf_guest_unbalanced(__func__);
+	}
+
+	if (!(pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU))
+		return false;
+
+	__this_cpu_write(events_wait, true);
+	return true;
+}
+
+static bool has_itrace_events(struct perf_cpu_context *cpuctx,
+			      struct perf_event_context *task_ctx)
+{
+	return READ_ONCE(cpuctx->ctx.nr_itrace) ||
+	       (task_ctx && READ_ONCE(task_ctx->nr_itrace));
+}
+
 /**
  * perf_guest_enter - hand the flagged PMUs of this CPU over to a guest
  *
@@ -793,11 +843,25 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
  * it next schedules one. Until then the driver has the PMU disabled, whatever
  * disables and enables it meanwhile.
  *
- * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU.
+ * If the hypervisor may keep the PMU, it need not call perf_guest_exit() before it
+ * turns interrupts on, but then
+ *
+ *  - nothing counts unless the guest runs;
+ *  - it does call perf_guest_exit() before another task runs on this CPU, before the
+ *    current one runs in user mode, and before the CPU goes offline;
+ *  - it returns the PMU, that is takes the guest's values out and calls
+ *    perf_guest_exit(), when perf calls ->return_passthrough_pmu() of struct
+ *    perf_guest_info_callbacks. Interrupts are off then, and the raw locks of contexts
+ *    and of the run queue may be held;
+ *  - it looks at what is in the PMU with interrupts off only.
+ *
+ * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU, unless
+ * the hypervisor may keep the PMU.
  * Takes the locks of the perf contexts if they have events of flagged PMUs. NMIs
  * may come in at any time, the architecture has to keep its PMI handler out.
+ * Return: true if the hypervisor may keep the PMU until perf recalls it.
  */
-void perf_guest_enter(void)
+bool perf_guest_enter(void)
 {
 	struct perf_cpu_context *cpuctx = this_cpu_ptr(&perf_cpu_context);
 	struct perf_event_context *task_ctx = cpuctx->task_ctx;
@@ -806,14 +870,14 @@ void perf_guest_enter(void)
 
 	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_HOST) {
 		perf_guest_unbalanced(__func__);
-		return;
+		return false;
 	}
 
 	hold_flagged_pmus();
 
 	if (!has_flagged_events(cpuctx, task_ctx)) {
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
-		return;
+		return !has_itrace_events(cpuctx, task_ctx);
 	}
 
 	perf_step_lock(cpuctx, task_ctx);
@@ -829,6 +893,7 @@ void perf_guest_enter(void)
 	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
 
 	perf_step_unlock(cpuctx, task_ctx);
+	return false;
 }
 EXPORT_SYMBOL_GPL(perf_guest_enter);
 
@@ -839,8 +904,9 @@ EXPORT_SYMBOL_GPL(perf_guest_enter);
  * exclude_guest go on. See there for the state in which the hypervisor returns
  * the PMU.
  *
- * Context: Interrupts off since perf_guest_enter() on this CPU. Takes the locks
- * of the perf contexts if they had events of flagged PMUs then.
+ * Context: Interrupts off, since perf_guest_enter() on this CPU unless that allowed
+ * otherwise. Takes the locks of the perf contexts if they had events of flagged PMUs
+ * then.
  */
 void perf_guest_exit(void)
 {
@@ -855,7 +921,7 @@ void perf_guest_exit(void)
 		return;
 	}
 
-	if (!make_way && !__this_cpu_read(perf_guest_events_wait)) {
+	if (!make_way && !__this_cpu_read(events_wait)) {
 		release_flagged_pmus(false);
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 		return;
@@ -871,13 +937,13 @@ void perf_guest_exit(void)
 	else
 		disable_flagged_pmus();
 
-	if (__this_cpu_read(perf_guest_events_wait)) {
+	if (__this_cpu_read(events_wait)) {
 		/* In the order of priority, see ctx_resched(). */
 		flagged_events_sched_in(&cpuctx->ctx, EVENT_PINNED);
 		flagged_events_sched_in(task_ctx, EVENT_PINNED);
 		flagged_events_sched_in(&cpuctx->ctx, EVENT_FLEXIBLE);
 		flagged_events_sched_in(task_ctx, EVENT_FLEXIBLE);
-		__this_cpu_write(perf_guest_events_wait, false);
+		__this_cpu_write(events_wait, false);
 	}
 
 	release_flagged_pmus(true);

@@ -645,9 +645,13 @@ static void guest_runs(u64 nsecs, struct window *w)
 	w->outer = t[3] - t[0];
 }
 
-static void guest_enter_ipi(void *unused)
+/* @may_keep: bool */
+static void guest_enter_ipi(void *may_keep)
 {
-	perf_guest_enter();
+	bool keeps = perf_guest_enter();
+
+	if (may_keep)
+		*(bool *)may_keep = keeps;
 }
 
 static void guest_exit_ipi(void *unused)
@@ -734,6 +738,138 @@ static void lent_pmu_stays_disabled(struct kunit *test)
 	}
 }
 
+/*
+ * Guests that keep the PMU
+ */
+static bool guest_may_keep(struct kunit *test)
+{
+	bool may_keep = false;
+	int cpu = test_cpu(test);
+
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, &may_keep, 1), 0);
+	return may_keep;
+}
+
+/* As long as the host has events that could want it, the PMU has to be returned at once. */
+static void guest_keeps_pmu_without_events(struct kunit *test)
+{
+	static const struct fake_event unwelcome[] = {
+		{ .id = 'b' },
+		{ .id = 'c', .disabled = true },
+		{ .id = 'd', .task = true },
+		{ .id = 'e', .task = true, .disabled = true },
+	};
+	int cpu = test_cpu(test);
+	struct perf_event *a, *event;
+	int i;
+
+	a = new_event(test, &plain, EVENT(.id = 'a'));
+	for (i = 0; i < ARRAY_SIZE(unwelcome); i++) {
+		KUNIT_EXPECT_TRUE(test, guest_may_keep(test));
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+
+		event = new_event(test, &flagged, unwelcome[i]);
+		KUNIT_EXPECT_FALSE_MSG(test, guest_may_keep(test), "event %c", unwelcome[i].id);
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+		kunit_release_action(test, release_event, event);
+	}
+
+	kunit_release_action(test, release_event, a);
+
+	/* Which may interrupt as if it was the PMU */
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	for (i = 0; i < ARRAY_SIZE(unwelcome); i++) {
+		event = new_event(test, &plain, unwelcome[i]);
+		KUNIT_EXPECT_FALSE_MSG(test, guest_may_keep(test), "tracing event %c",
+				       unwelcome[i].id);
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+		kunit_release_action(test, release_event, event);
+	}
+	KUNIT_EXPECT_TRUE(test, guest_may_keep(test));
+	smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+}
+
+/* The hypervisor: how often was it called, and was the PMU's driver idle until then? */
+static int nr_recalls;
+static bool returns_pmu;
+static char log_until_recall[sizeof(flagged.log)];
+
+static void take_recall(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	if (!nr_recalls++)
+		strscpy(log_until_recall, flagged.log);
+	if (returns_pmu)
+		perf_guest_exit();
+}
+
+static void fake_hypervisor(struct kunit *test, bool returns)
+{
+	kunit_activate_static_stub(test, perf_guest_recall, take_recall);
+	nr_recalls = 0;
+	returns_pmu = returns;
+	strscpy(log_until_recall, "");
+	clear_log(&flagged);
+}
+
+/* Whoever schedules an event has the PMU first, and the driver is disabled before that. */
+static void new_event_recalls_pmu(struct kunit *test)
+{
+	static const struct fake_event wanted[] = {
+		{ .id = 'a' },
+		{ .id = 'a', .pinned = true },
+		{ .id = 'a', .task = true },
+		{ .id = 'a', .task = true, .pinned = true },
+	};
+	struct perf_event *event;
+	int i, count;
+
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		fake_hypervisor(test, true);
+		KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+		event = new_event(test, &flagged, wanted[i]);
+		preempt_disable();
+		count = *this_cpu_ptr(flagged.pmu.pmu_disable_count);
+		preempt_enable();
+
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 1, "event %d", i);
+		KUNIT_EXPECT_STREQ(test, log_until_recall, "");
+		/* Installing it may disable and enable more than once. */
+		KUNIT_EXPECT_NULL_MSG(test, strchr(flagged.log, '!'), "%s", flagged.log);
+		KUNIT_EXPECT_EQ_MSG(test, strncmp(flagged.log, "D+a", 3), 0, "%s", flagged.log);
+		KUNIT_EXPECT_EQ_MSG(test, flagged.log[flagged.log_len - 1], 'E', "%s",
+				    flagged.log);
+		KUNIT_EXPECT_EQ(test, count, 0);
+		KUNIT_EXPECT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+		kunit_release_action(test, release_event, event);
+	}
+}
+
+static void tracing_event_recalls_pmu(struct kunit *test)
+{
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	fake_hypervisor(test, true);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	new_event(test, &plain, EVENT(.id = 'a'));
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
+static void other_events_let_guest_keep_pmu(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+
+	fake_hypervisor(test, true);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	new_event(test, &plain, EVENT(.id = 'a'));
+	new_event(test, &plain, EVENT(.id = 'b', .task = true));
+	schedule_timeout_uninterruptible(1);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+	smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
 /* The PMU is disabled all the while, and its driver is told once. */
 static void guest_stops_events(struct kunit *test)
 {
@@ -795,16 +931,6 @@ static void guest_stops_groups(struct kunit *test)
  * What had to wait for the guest is scheduled by priority, pinned before flexible,
  * and of each kind the CPU's before the task's.
  */
-static void guest_enter_ipi(void *unused)
-{
-	perf_guest_enter();
-}
-
-static void guest_exit_ipi(void *unused)
-{
-	perf_guest_exit();
-}
-
 static void events_wait_by_priority(struct kunit *test)
 {
 	int cpu = test_cpu(test);
@@ -1223,16 +1349,18 @@ static void new_events_wait_for_host(struct kunit *test)
 	char log[sizeof(flagged.log)];
 	struct perf_event *a;
 
+	/* An event that makes way, and is not scheduled anew for the sake of the other. */
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
 	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
-	a = try_event(&flagged, cpu, EVENT(.id = 'a', .pinned = true));
+	a = try_event(&flagged, cpu, EVENT(.id = 'a'));
 	strscpy(log, flagged.log);
 	clear_log(&flagged);
 	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, a), 0);
-	KUNIT_EXPECT_NULL_MSG(test, strchr(log, '+'), "%s", log);
-	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_NULL_MSG(test, strstr(log, "+a"), "%s", log);
+	KUNIT_EXPECT_STREQ(test, flagged.log, ")z+aE");
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
 }
 
@@ -1283,6 +1411,30 @@ static int nr_unbalanced;
 static void count_unbalanced(const char *func)
 {
 	nr_unbalanced++;
+}
+
+/* A hypervisor that keeps the PMU nevertheless does not lose the host's event. */
+static void event_waits_if_pmu_is_not_returned(struct kunit *test)
+{
+	char log[sizeof(flagged.log)];
+	int cpu = test_cpu(test);
+	struct perf_event *a;
+
+	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
+	nr_unbalanced = 0;
+	fake_hypervisor(test, false);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true));
+	strscpy(log, flagged.log);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_EXPECT_GE(test, nr_recalls, 1);
+	KUNIT_EXPECT_EQ(test, nr_unbalanced, nr_recalls);
+	KUNIT_EXPECT_STREQ(test, log, "");
+	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
 }
 
 static void unbalanced_calls_are_refused(struct kunit *test)
@@ -1427,6 +1579,7 @@ static int perf_guest_test_init(struct kunit *test)
 	flagged.capacity = 8;
 	plain.capacity = 8;
 	flagged.pmu.capabilities = PERF_PMU_CAP_PASSTHROUGH_VPMU;
+	plain.pmu.capabilities = 0;
 	clear_log(&flagged);
 	clear_log(&plain);
 
@@ -1488,6 +1641,10 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(guest_without_events_leaves_contexts_alone),
 	KUNIT_CASE(flagged_events_are_counted),
 	KUNIT_CASE(lent_pmu_stays_disabled),
+	KUNIT_CASE(guest_keeps_pmu_without_events),
+	KUNIT_CASE(new_event_recalls_pmu),
+	KUNIT_CASE(tracing_event_recalls_pmu),
+	KUNIT_CASE(other_events_let_guest_keep_pmu),
 	KUNIT_CASE(guest_stops_events),
 	KUNIT_CASE(guest_stops_task_events),
 	KUNIT_CASE(guest_leaves_other_pmus_alone),
@@ -1510,6 +1667,7 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(pinned_event_is_read_locally),
 	KUNIT_CASE(new_events_wait_for_host),
 	KUNIT_CASE(enabled_event_waits_for_host),
+	KUNIT_CASE(event_waits_if_pmu_is_not_returned),
 	KUNIT_CASE(disabled_event_stays_away),
 	KUNIT_CASE(unbalanced_calls_are_refused),
 #ifdef CONFIG_CGROUP_PERF

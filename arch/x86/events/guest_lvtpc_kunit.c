@@ -105,6 +105,28 @@ static void guest_controls_nothing_but_mask(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, writes[3].value, APIC_DM_NMI);
 }
 
+/* A guest that keeps the PMU masks and unmasks its PMIs meanwhile. */
+static void kept_lvtpc_follows_mask(struct kunit *test)
+{
+	unsigned long flags;
+
+	fake_host(test, no, no);
+
+	local_irq_save(flags);
+	perf_load_guest_lvtpc(APIC_LVT_MASKED);
+	perf_update_guest_lvtpc(APIC_DM_NMI | 0xff);
+	perf_update_guest_lvtpc(~0);
+	perf_put_guest_lvtpc();
+	local_irq_restore(flags);
+
+	KUNIT_ASSERT_EQ(test, nr_writes, 4);
+	KUNIT_EXPECT_EQ(test, writes[1].value, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
+	KUNIT_EXPECT_TRUE(test, writes[1].loaded);
+	KUNIT_EXPECT_EQ(test, writes[2].value,
+			APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR | APIC_LVT_MASKED);
+	KUNIT_EXPECT_EQ(test, writes[3].value, APIC_DM_NMI);
+}
+
 /* An NMI at any point in between finds that LVTPC is none of its business. */
 static void host_handler_is_kept_out_first(struct kunit *test)
 {
@@ -298,6 +320,7 @@ static int guest_lvtpc_test_init(struct kunit *test)
 
 static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(guest_controls_nothing_but_mask),
+	KUNIT_CASE(kept_lvtpc_follows_mask),
 	KUNIT_CASE(host_handler_is_kept_out_first),
 	KUNIT_CASE(mask_is_ignored_while_host_traces),
 	KUNIT_CASE(missed_host_pmi_is_repeated),
