@@ -798,24 +798,28 @@ VISIBLE_IF_KUNIT void perf_guest_recall(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
 
-/* See perf_guest_defers_events(). */
-bool __perf_guest_defers_events(struct pmu *pmu)
+/*
+ * See perf_guest_defers_events(). Events that trace instructions may be members of
+ * groups that are led by events of any PMU.
+ */
+bool __perf_guest_defers_events(struct perf_event_pmu_context *pmu_ctx)
 {
-	if (!(pmu->capabilities & (PERF_PMU_CAP_PASSTHROUGH_VPMU | PERF_PMU_CAP_ITRACE)))
+	bool flagged = pmu_ctx->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU;
+
+	if (!flagged && !pmu_ctx->ctx->nr_itrace)
 		return false;
 
-	if (!__this_cpu_read(events_make_way)) {
+	/* A hypervisor that did not return it the first time need not be asked again. */
+	if (!__this_cpu_read(events_make_way) && !__this_cpu_read(events_wait)) {
 		perf_guest_recall();
 		if (__this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_HOST)
 			return false;
 		perf_guest_unbalanced(__func__);
 	}
 
-	if (!(pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU))
-		return false;
-
-	__this_cpu_write(events_wait, true);
-	return true;
+	if (flagged)
+		__this_cpu_write(events_wait, true);
+	return flagged;
 }
 
 static bool has_itrace_events(struct perf_cpu_context *cpuctx,

@@ -132,6 +132,9 @@ void perf_load_guest_lvtpc(u32 guest_lvtpc)
 	WARN_ON_ONCE(__this_cpu_read(guest_lvtpc_loaded));
 	__this_cpu_write(guest_lvtpc_loaded, true);
 
+	/* What was repeated has come in by now, on both ways. */
+	__this_cpu_write(host_pmi_repeated, false);
+
 	/* An NMI from here on must not see LVTPC as the host's. */
 	barrier();
 

@@ -344,15 +344,29 @@ static u64 counter_hw_value(struct kvm_pmc *pmc)
 	return pmc->counter | (host_mask & ~pmc_bitmask(pmc));
 }
 
+static bool selector_wants_pmi(u64 selector)
+{
+	return selector & ARCH_PERFMON_EVENTSEL_INT;
+}
+
+static bool fixed_wants_pmi(struct kvm_pmc *pmc, u64 ctrl)
+{
+	return fixed_ctrl_field(ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
+	       INTEL_FIXED_0_ENABLE_PMI;
+}
+
+/* Did the guest ask for interrupts of a counter? */
 static bool wants_pmi(struct kvm_pmc *pmc)
 {
-	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	return pmc_is_gp(pmc) ? selector_wants_pmi(pmc->eventsel) :
+				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl);
+}
 
-	if (pmc_is_gp(pmc))
-		return pmc->eventsel & ARCH_PERFMON_EVENTSEL_INT;
-
-	return fixed_ctrl_field(pmu->fixed_ctr_ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
-	       INTEL_FIXED_0_ENABLE_PMI;
+/* Does hardware make them? */
+static bool makes_pmi(struct kvm_pmc *pmc)
+{
+	return pmc_is_gp(pmc) ? selector_wants_pmi(pmc->eventsel_hw) :
+				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl_hw);
 }
 
 /*
@@ -389,7 +403,7 @@ static void request_late_pmi(struct kvm_vcpu *vcpu)
 		return;
 
 	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
-		if (wants_pmi(pmc) &&
+		if (makes_pmi(pmc) &&
 		    (!(pmu->status_told & BIT_ULL(pmc->idx)) || has_wrapped(pmc))) {
 			kvm_make_request(KVM_REQ_PMI, vcpu);
 			return;
@@ -444,20 +458,6 @@ static bool enables(u64 selector)
 	return selector & ARCH_PERFMON_EVENTSEL_ENABLE;
 }
 
-static void write_selector(struct kvm_pmc *pmc, u64 selector)
-{
-	wrmsrl(host_regs.gp_selector + pmc->idx * host_regs.gp_stride, selector);
-}
-
-static void write_fixed_ctrl(struct kvm_pmu *pmu, u64 value)
-{
-	if (pmu->fixed_ctr_ctrl_loaded == value)
-		return;
-
-	wrmsrl(host_regs.fixed_ctrl, value);
-	pmu->fixed_ctr_ctrl_loaded = value;
-}
-
 /* Hardware has the last word on some of the bits, the others are in memory for good. */
 static void see_status(struct kvm_pmu *pmu)
 {
@@ -466,6 +466,56 @@ static void see_status(struct kvm_pmu *pmu)
 
 	rdmsrl(host_regs.status, status);
 	pmu->global_status = (pmu->global_status & ~bits) | (status & bits);
+}
+
+/*
+ * What is in the status at this moment is no reason for an interrupt, or it is on its
+ * way already.
+ */
+static void tell_all(struct kvm_pmu *pmu)
+{
+	see_status(pmu);
+	pmu->status_told = pmu->global_status;
+	pmu->silent_counters = 0;
+}
+
+/*
+ * A counter is about to run, with interrupts or without.  An overflow that it left
+ * behind when it ran without them must not make one later.
+ */
+static void note_silence(struct kvm_pmc *pmc, bool silent)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	if (silent)
+		pmu->silent_counters |= BIT_ULL(pmc->idx);
+	else if (pmu->silent_counters & BIT_ULL(pmc->idx))
+		tell_all(pmu);
+}
+
+static void write_selector(struct kvm_pmc *pmc, u64 selector)
+{
+	wrmsrl(host_regs.gp_selector + pmc->idx * host_regs.gp_stride, selector);
+	if (enables(selector))
+		note_silence(pmc, !selector_wants_pmi(selector));
+}
+
+static void write_fixed_ctrl(struct kvm_pmu *pmu, u64 value)
+{
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (pmu->fixed_ctr_ctrl_loaded == value)
+		return;
+
+	wrmsrl(host_regs.fixed_ctrl, value);
+	pmu->fixed_ctr_ctrl_loaded = value;
+
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++) {
+		pmc = &pmu->fixed_counters[i];
+		if (fixed_ctrl_field(value, i) & (INTEL_FIXED_0_KERNEL | INTEL_FIXED_0_USER))
+			note_silence(pmc, !fixed_wants_pmi(pmc, value));
+	}
 }
 
 /**
@@ -527,9 +577,40 @@ void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 
+	bool was_unmasked = pmu->lvtpc_unmasked;
+
 	pmu->lvtpc_hw = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
 	pmu->lvtpc_unmasked = !(pmu->lvtpc_hw & APIC_LVT_MASKED);
 	perf_update_guest_lvtpc(pmu->lvtpc_hw);
+
+	/* It is the overflow that interrupts, not the status. */
+	if (pmu->lvtpc_unmasked && !was_unmasked)
+		tell_all(pmu);
+}
+
+/**
+ * kvm_passthrough_pmu_forget_cleared - learn which overflows the guest has cleared
+ * @pmu: the vPMU of a vCPU whose state is in hardware
+ *
+ * The guest may clear its status without an exit, and the next overflow is a new one.
+ *
+ * Context: IRQs off.
+ */
+void kvm_passthrough_pmu_forget_cleared(struct kvm_pmu *pmu)
+{
+	see_status(pmu);
+	pmu->status_told &= pmu->global_status;
+}
+
+/*
+ * A counter that is narrower than hardware's overflows in time only once, see
+ * counter_hw_value(): such a vCPU is to be loaded after each exit.
+ */
+static bool has_narrow_counters(struct kvm_pmu *pmu)
+{
+	return (pmu->nr_arch_gp_counters && pmu->counter_bitmask[KVM_PMC_GP] != host_gp_mask) ||
+	       (pmu->nr_arch_fixed_counters &&
+		pmu->counter_bitmask[KVM_PMC_FIXED] != host_fixed_mask);
 }
 
 /* See kvm_passthrough_pmu_load(). */
@@ -546,11 +627,12 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	pmu->lvtpc_hw = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
 	pmu->lvtpc_unmasked = !(pmu->lvtpc_hw & APIC_LVT_MASKED);
 
-	pmu->keep_in_hw = perf_guest_enter();
+	pmu->keep_in_hw = perf_guest_enter() && !has_narrow_counters(pmu);
 	perf_load_guest_lvtpc(pmu->lvtpc_hw);
 
 	kvm_pmu_call(passthrough_stop)();
 
+	pmu->silent_counters = 0;
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
 		counters += load_counter(pmc);
@@ -785,12 +867,14 @@ void kvm_passthrough_pmu_handle_pmi(void)
 	pmu = vcpu_to_pmu(vcpu);
 	if (pmu->in_hw) {
 		see_status(pmu);
-		/* Intel CPUs have masked it. */
-		pmu->lvtpc_hw = ~0u;
+		if (host_regs.pmi_masks) {
+			pmu->lvtpc_hw |= APIC_LVT_MASKED;
+			pmu->lvtpc_unmasked = false;
+		}
 	}
 
 	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
-		if (!wants_pmi(pmc))
+		if (!makes_pmi(pmc))
 			continue;
 
 		if (pmu->in_hw) {
@@ -859,41 +943,28 @@ static void set_selector(struct kvm_pmc *pmc, u64 selector)
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	u64 selector, field, insns = 0;
-	bool runs = allowed;
-	bool kernel;
+	u64 selector, field;
 
 	if (pmc_is_gp(pmc)) {
 		selector = pmc->eventsel & ~(host_regs.selector_clear |
 					     host_regs.selector_refuse);
 		selector |= host_regs.selector_set;
-		if (!runs || !is_gp_event_sound(pmc->eventsel))
+		if (!allowed || !is_gp_event_sound(pmc->eventsel))
 			selector &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
 		set_selector(pmc, selector);
-		runs = enables(selector);
-		kernel = selector & ARCH_PERFMON_EVENTSEL_OS;
 	} else {
 		field = intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
 						INTEL_FIXED_BITS_MASK);
 
 		pmu->fixed_ctr_ctrl_hw &= ~field;
-		if (runs)
+		if (allowed)
 			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field;
-		kernel = pmu->fixed_ctr_ctrl_hw &
-			 intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
-						 INTEL_FIXED_0_KERNEL);
 	}
 
-	if (counts_insns(pmc))
-		insns = BIT_ULL(pmc->idx);
-
-	pmu->insn_counters &= ~BIT_ULL(pmc->idx);
-	if (pmc_speculative_in_use(pmc))
-		pmu->insn_counters |= insns;
-
-	pmu->insn_counters_hw &= ~BIT_ULL(pmc->idx);
-	if (runs && kernel)
-		pmu->insn_counters_hw |= insns;
+	if (pmc_speculative_in_use(pmc) && counts_insns(pmc))
+		pmu->insn_counters |= BIT_ULL(pmc->idx);
+	else
+		pmu->insn_counters &= ~BIT_ULL(pmc->idx);
 }
 
 /**

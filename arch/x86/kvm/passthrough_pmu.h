@@ -20,6 +20,7 @@
  * @fixed_counter: MSR of fixed counter 0
  * @fixed_rdpmc: what to add to the number of a fixed counter for RDPMC
  * @fixed_ctrl: MSR that controls the fixed counters, 0 if there are none
+ * @pmi_masks: a PMI masks LVTPC
  * @selector_clear: bits of a selector that must not get into hardware
  * @selector_set: bits that each selector has in hardware
  * @selector_refuse: bits that this host's hardware doesn't know; a counter whose
@@ -45,6 +46,7 @@ struct kvm_passthrough_pmu_regs {
 	u32 fixed_counter;
 	u32 fixed_rdpmc;
 	u32 fixed_ctrl;
+	bool pmi_masks;
 	u64 selector_clear;
 	u64 selector_set;
 	u64 selector_refuse;
@@ -76,6 +78,7 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu);
 void __kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu);
 void kvm_passthrough_pmu_return(void);
 void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_forget_cleared(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_load_status(u64 want, u64 mask);
 u64 kvm_passthrough_pmu_put_status(u64 mask);
 void kvm_passthrough_pmu_handle_pmi(void);
@@ -134,8 +137,15 @@ static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
  */
 static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
-	if (kvm_vcpu_has_passthrough_pmu(vcpu) && !vcpu_to_pmu(vcpu)->keep_in_hw)
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	if (!pmu->keep_in_hw)
 		__kvm_passthrough_pmu_put(vcpu);
+	else if (unlikely(pmu->status_told))
+		kvm_passthrough_pmu_forget_cleared(pmu);
 }
 
 /**
@@ -162,9 +172,10 @@ static inline void kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu)
  */
 static inline u64 kvm_passthrough_pmu_global_ctrl(struct kvm_pmu *pmu)
 {
-	if (pmu->global_ctrl_stale)
+	/* In this order: an interrupt may bring the one up to date and clear the other. */
+	if (READ_ONCE(pmu->global_ctrl_stale))
 		__kvm_passthrough_pmu_read_global_ctrl(pmu);
-	return pmu->global_ctrl;
+	return READ_ONCE(pmu->global_ctrl);
 }
 
 /*
@@ -174,18 +185,6 @@ static inline u64 kvm_passthrough_pmu_global_ctrl(struct kvm_pmu *pmu)
 static inline bool kvm_passthrough_pmu_may_count_insns(struct kvm_pmu *pmu)
 {
 	return pmu->insn_counters || atomic64_read(&pmu->__reprogram_pmi);
-}
-
-/*
- * Would a privileged instruction that KVM emulates have to be counted?  The
- * exit fastpath handles no others, so that counters for user mode don't matter.
- */
-static inline bool kvm_passthrough_pmu_counts_insns(struct kvm_vcpu *vcpu)
-{
-	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-
-	return kvm_vcpu_has_passthrough_pmu(vcpu) && pmu->insn_counters_hw &&
-	       (pmu->insn_counters_hw & kvm_passthrough_pmu_global_ctrl(pmu));
 }
 
 #endif /* __KVM_X86_PASSTHROUGH_PMU_H */

@@ -13,9 +13,9 @@
  * gain one with each entry.  That has always been so for what perf counts in
  * guests, and can't be told from a guest's own instruction: KVM doesn't correct it.
  *
- * Between load and put, hardware has the last word on PerfCntrGlobalCtl if the
- * guest may write it without a #VMEXIT.  Hence each #VMEXIT marks pmu->global_ctrl as
- * stale, and whoever wants to know it reads it back.
+ * Between load and put, hardware has the last word on PerfCntrGlobalCtl, as the guest
+ * may write it without a #VMEXIT.  Hence each #VMEXIT marks pmu->global_ctrl as stale,
+ * and whoever wants to know it reads it back.
  *
  * Nothing of this is in the VMCB or in the VMSA of SEV-ES guests: counters,
  * selectors and globals are KVM's to switch for these guests, too.

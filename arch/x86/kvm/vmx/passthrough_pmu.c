@@ -42,6 +42,7 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	.fixed_counter	= MSR_CORE_PERF_FIXED_CTR0,
 	.fixed_rdpmc	= INTEL_PMC_FIXED_RDPMC_BASE,
 	.fixed_ctrl	= MSR_CORE_PERF_FIXED_CTR_CTRL,
+	.pmi_masks	= true,
 	/*
 	 * The guest may set the pin control bit, which is a remnant that today's
 	 * processors need not take.  AnyThread would count another guest.

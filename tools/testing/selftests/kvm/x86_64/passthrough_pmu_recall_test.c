@@ -114,6 +114,8 @@ static void *recall(void *arg)
 	cycles.pinned = r->kind == PINNED_GROUP;
 
 	for (r->rounds = 0; !atomic_load(&r->stop); r->rounds++) {
+		/* The guest has to get somewhere, too. */
+		usleep(100);
 		switch (r->kind) {
 		case OPEN_AND_CLOSE:
 			fd = open_counting(cycles, -1, 0, -1);
