@@ -194,6 +194,16 @@ static void missed_branch_trace_pmi_is_repeated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_repeats, 2);
 }
 
+/* The handler, in the context that an interrupt has */
+static void handle_guest_pmi(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	x86_handle_guest_pmi();
+	local_irq_restore(flags);
+}
+
 /*
  * What was the host's is repeated for the host, and must not interrupt the guest as
  * well.  What comes next is the guest's again.
@@ -202,22 +212,22 @@ static void host_pmi_is_not_passed_on(struct kunit *test)
 {
 	fake_host(test, yes, no);
 	load_and_put(0);
-	x86_handle_guest_pmi();
+	handle_guest_pmi();
 	KUNIT_EXPECT_EQ_MSG(test, nr_told, 1, "the guest's, while the host traces");
 
 	fake_host(test, yes, yes);
 	load_and_put(0);
-	x86_handle_guest_pmi();
+	handle_guest_pmi();
 	KUNIT_EXPECT_EQ_MSG(test, nr_told, 1, "the host's, of PT");
 
 	fake_host(test, no, no);
 	load_and_put(0);
-	x86_handle_guest_pmi();
+	handle_guest_pmi();
 	KUNIT_EXPECT_EQ_MSG(test, nr_told, 2, "the guest's, while the host doesn't trace");
 
 	kunit_activate_static_stub(test, x86_branch_trace_is_full, yes);
 	load_and_put(0);
-	x86_handle_guest_pmi();
+	handle_guest_pmi();
 	KUNIT_EXPECT_EQ_MSG(test, nr_told, 2, "the host's, of the branch trace store");
 }
 
