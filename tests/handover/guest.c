@@ -39,13 +39,15 @@
 /* Where things are in the guest's memory. */
 #define CODE 0x1000
 #define FLAG 0x2000
+#define BEGUN 0x2001
 
-/* Loop until the flag is set, then tell: in real mode. */
+/* Say so, loop until the flag is set, then tell: in real mode. */
 static const uint8_t code[] = {
+	0xc6, 0x06, BEGUN & 0xff, BEGUN >> 8, 0x01,	/* movb $1, BEGUN */
 	0x80, 0x3e, FLAG & 0xff, FLAG >> 8, 0x00,	/* cmpb $0, FLAG */
 	0x74, 0xf9,					/* je the same */
 	0xe6, 0x10,					/* out %al, $0x10 */
-	0xeb, 0xf5,					/* jmp the beginning */
+	0xeb, 0xf5,					/* jmp the loop */
 };
 
 static const struct registers {
@@ -73,10 +75,11 @@ static void pin(int cpu)
 
 static void *end_guest(void *arg)
 {
-	int fd;
+	int fd, i;
 
 	pin(1);
-	/* The guest is in its loop by then, or soon will be. */
+	for (i = 0; i < 10000 && !memory[BEGUN]; i++)
+		usleep(1000);
 	usleep(20000);
 	if (arg) {
 		fd = open(PLANT, O_WRONLY);
