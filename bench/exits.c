@@ -10,6 +10,13 @@
  *	cpuid		exits that KVM handles: the guest's CPUID instruction
  *	msr		the same: the guest reads IA32_APICBASE
  *	cpuid-no-pmu	CPUID exits of a VM whose PMU user space has disabled
+ *	cpuid-watched	CPUID exits while the host has an event like the NMI watchdog's that leaves guests out
+ *	cpuid-cycles	CPUID exits of a guest that counts cycles
+ *	cpuid-insns	CPUID exits of a guest that counts instructions, which KVM then does for it
+ *	cpuid-both	both have an event like the watchdog's, the host and the guest
+ *	fault		EPT or NPT violations: the guest touches a page for the first time; no instruction is emulated
+ *	selector	the guest writes a selector, as when it switches to a task with another event
+ *	turns		two vCPUs that take turns on a CPU: each exits to user space, then the other one runs
  *	cr4		KVM_SET_SREGS with another CR4: the runtime bits of CPUID change
  *
  * or, without a VM:
@@ -40,6 +47,15 @@
 #define GUEST_PAGE	0x1000UL
 #define CR4_OSXSAVE	(1UL << 18)
 #define ENTRIES		256
+#define FIRST_PAGE	0x10000UL	/* of those for "fault" */
+#define FAULTS_MAX	200
+
+#define INTEL_SELECTOR	0x186		/* IA32_PERFEVTSEL0 */
+#define AMD_SELECTOR	0xc0010200	/* PERF_CTL0 */
+#define COUNTS		0x430000	/* in the kernel and in user mode */
+#define INTEL_CYCLES	0x3c
+#define AMD_CYCLES	0x76
+#define INSTRUCTIONS	0xc0
 
 /* Real mode. The counter is in CX: 65535 at most. */
 static const uint8_t code_user[] = { 0xe6, 0x00, 0xeb, 0xfc };			/* out %al, $0; jmp to it */
@@ -52,6 +68,19 @@ static const uint8_t code_msr[] = {
 	0x0f, 0x32, 0x66, 0x89, 0xf9, 0xe2, 0xf0, 0xe6, 0x00, 0xeb, 0xfc,	/* rdmsr; mov %edi, %ecx; loop; out; jmp */
 };
 
+static const uint8_t code_fault[] = {
+	0xb8, 0x00, 0x10,						/* mov $0x1000, %ax */
+	0x8e, 0xc0, 0x26, 0xa2, 0x00, 0x00,				/* mov %ax, %es; mov %al, %es:0 */
+	0x05, 0x00, 0x01, 0xe2, 0xf5, 0xe6, 0x00, 0xeb, 0xfc,		/* add $0x100, %ax; loop; out; jmp */
+};
+/* The MSR's number and the lower half of what it gets in turns with 0 are filled in. */
+static uint8_t code_selector[] = {
+	0x66, 0x89, 0xcf, 0x66, 0xb9, 0, 0, 0, 0,			/* mov %ecx, %edi; mov $MSR, %ecx */
+	0x66, 0x31, 0xd2, 0x66, 0x31, 0xc0,				/* xor %edx, %edx; xor %eax, %eax */
+	0x66, 0x35, 0, 0, 0, 0, 0x0f, 0x30,				/* xor $VALUE, %eax; wrmsr */
+	0x66, 0x4f, 0x75, 0xf4, 0xe6, 0x00, 0xeb, 0xfc,			/* dec %edi; jnz; out; jmp */
+};
+
 static int kvm, run_size, port = -1;
 static bool call;
 static struct kvm_cpuid2 *cpuid;
@@ -61,6 +90,7 @@ struct vm {
 	int vcpu;
 	struct kvm_run *run;
 	void *page;
+	void *pages;
 };
 
 static void fail(const char *what)
@@ -97,6 +127,21 @@ static int new_event(unsigned long config, bool inherit)
 	if (fd < 0)
 		fail("perf_event_open");
 	return fd;
+}
+
+static void watch_cpu(int cpu)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_HARDWARE,
+		.config = PERF_COUNT_HW_CPU_CYCLES,
+		.sample_period = 1UL << 40,
+		.pinned = true,
+		.exclude_guest = true,
+	};
+
+	if (syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) < 0)
+		fail("perf_event_open");
 }
 
 static void fork_child(void)
@@ -143,6 +188,9 @@ static struct vm new_vm(const uint8_t *code, size_t size)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY, .args = { KVM_PMU_CAP_DISABLE } };
 	struct kvm_userspace_memory_region region = { .guest_phys_addr = GUEST_PAGE, .memory_size = 4096 };
+	struct kvm_userspace_memory_region pages = {
+		.slot = 1, .guest_phys_addr = FIRST_PAGE, .memory_size = FAULTS_MAX * 4096,
+	};
 	struct vm vm;
 
 	vm.fd = ioctl(kvm, KVM_CREATE_VM, 0);
@@ -153,6 +201,14 @@ static struct vm new_vm(const uint8_t *code, size_t size)
 	region.userspace_addr = (uintptr_t)vm.page;
 	if (ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region))
 		fail("its memory");
+	if (code == code_fault) {
+		/* Present in the host, so that this is not what is measured */
+		vm.pages = mmap(NULL, pages.memory_size, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		pages.userspace_addr = (uintptr_t)vm.pages;
+		if (vm.pages == MAP_FAILED || ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &pages))
+			fail("the VM's pages");
+	}
 	if (no_pmu && ioctl(vm.fd, KVM_ENABLE_CAP, &cap))
 		fail("KVM_CAP_PMU_CAPABILITY");
 	vm.vcpu = ioctl(vm.fd, KVM_CREATE_VCPU, 0);
@@ -184,10 +240,97 @@ static void enter(struct vm *vm)
 		fail("KVM_RUN");
 }
 
+static bool is_amd(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < cpuid->nent; i++) {
+		if (!cpuid->entries[i].function)
+			return cpuid->entries[i].ebx == 0x68747541;	/* "Auth" */
+	}
+	return false;
+}
+
+static uint32_t selector(void)
+{
+	return is_amd() ? AMD_SELECTOR : INTEL_SELECTOR;
+}
+
+static uint32_t cycles(void)
+{
+	return is_amd() ? AMD_CYCLES : INTEL_CYCLES;
+}
+
+/* A counter of the guest counts @event from its first instruction on. */
+static void count(struct vm *vm, uint32_t event)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head.nmsrs = 1, .entry = { .index = selector(), .data = COUNTS | event } };
+
+	if (ioctl(vm->vcpu, KVM_SET_MSRS, &msrs) != 1)
+		fail("KVM_SET_MSRS");
+}
+
+static void prepare_selector(void)
+{
+	uint32_t value = COUNTS | cycles(), msr = selector();
+
+	memcpy(code_selector + 5, &msr, sizeof(msr));
+	memcpy(code_selector + 17, &value, sizeof(value));
+}
+
+static void start(struct vm *vm, unsigned int n);
+
+/* Another process has a vCPU, too, and runs it whenever it is told to. */
+static int there[2], back[2];
+
+static void let_other_take_turns(const uint8_t *code, size_t size)
+{
+	char byte;
+
+	if (pipe(there) || pipe(back))
+		fail("pipe");
+	switch (fork()) {
+	case -1:
+		fail("fork");
+		break;
+	case 0:
+		break;
+	default:
+		close(there[0]);
+		close(back[1]);
+		return;
+	}
+	close(there[1]);
+	close(back[0]);
+
+	struct vm vm = new_vm(code, size);
+
+	set_cpuid(&vm);
+	start(&vm, 1);
+	while (read(there[0], &byte, 1) == 1) {
+		enter(&vm);
+		if (write(back[1], &byte, 1) != 1)
+			fail("the other's turn");
+	}
+	_exit(0);
+}
+
+static void take_turns(struct vm *vm)
+{
+	char byte = 0;
+
+	enter(vm);
+	if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+		fail("the other's turn");
+}
+
 /* To the code's beginning, with N in CX */
 static void start(struct vm *vm, unsigned int n)
 {
-	struct kvm_regs regs = { .rip = GUEST_PAGE, .rflags = 2, .rcx = n };
+	struct kvm_regs regs = { .rip = GUEST_PAGE, .rflags = 2, .rcx = n, .rdi = n };
 	struct kvm_sregs sregs;
 
 	if (ioctl(vm->vcpu, KVM_GET_SREGS, &sregs))
@@ -230,6 +373,14 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "event") || !strcmp(what, "fork"))
 		return without_vm(what, n, id);
 	no_pmu = !strcmp(what, "cpuid-no-pmu");
+	if (!strcmp(what, "fault") && n > FAULTS_MAX) {
+		fprintf(stderr, "exits: 1 to %d faults\n", FAULTS_MAX);
+		return 2;
+	}
+	if (!strcmp(what, "cpuid-watched") || !strcmp(what, "cpuid-both")) {
+		for (i = 0; i < (unsigned int)sysconf(_SC_NPROCESSORS_ONLN); i++)
+			watch_cpu(i);
+	}
 	kvm = open("/dev/kvm", O_RDWR);
 	if (kvm < 0)
 		fail("/dev/kvm");
@@ -247,14 +398,29 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "msr")) {
 		code = code_msr;
 		size = sizeof(code_msr);
+	} else if (!strcmp(what, "fault")) {
+		code = code_fault;
+		size = sizeof(code_fault);
+	} else if (!strcmp(what, "selector")) {
+		prepare_selector();
+		code = code_selector;
+		size = sizeof(code_selector);
+	} else if (!strcmp(what, "turns")) {
+		let_other_take_turns(code, size);
 	}
 	vm = new_vm(code, size);
 	set_cpuid(&vm);
+	if (!strcmp(what, "cpuid-cycles") || !strcmp(what, "cpuid-both"))
+		count(&vm, cycles());
+	else if (!strcmp(what, "cpuid-insns"))
+		count(&vm, INSTRUCTIONS);
 	if (strcmp(what, "set-cpuid")) {
 		start(&vm, 1);
 		enter(&vm);
 		start(&vm, n);
 	}
+	if (!strcmp(what, "turns"))
+		take_turns(&vm);
 	if (ioctl(vm.vcpu, KVM_GET_SREGS, &sregs))
 		fail("KVM_GET_SREGS");
 	/* The first time is not like the others: caches, lazily allocated things. */
@@ -262,7 +428,7 @@ int main(int argc, char **argv)
 		set_cpuid(&vm);
 
 	mark(id);
-	if (!strncmp(what, "cpuid", 5) || !strcmp(what, "msr")) {
+	if (code != code_user) {
 		enter(&vm);
 	} else if (strcmp(what, "nothing")) {
 		for (i = 0; i < n; i++) {
@@ -270,6 +436,8 @@ int main(int argc, char **argv)
 				set_cpuid(&vm);
 			} else if (!strcmp(what, "user")) {
 				enter(&vm);
+			} else if (!strcmp(what, "turns")) {
+				take_turns(&vm);
 			} else if (!strcmp(what, "cr4")) {
 				sregs.cr4 ^= CR4_OSXSAVE;
 				if (ioctl(vm.vcpu, KVM_SET_SREGS, &sregs))

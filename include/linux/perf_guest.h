@@ -13,7 +13,8 @@ struct mm_struct;
  * A PMU that perf is able to lend has PERF_PMU_CAP_PASSTHROUGH_VPMU set. On
  * each CPU such PMUs have exactly one owner at any time: the host, unless a
  * hypervisor has called perf_guest_enter() there and not yet
- * perf_guest_exit().
+ * perf_guest_exit(). Where no event of the host wants the PMU, the guest may own
+ * it beyond guest mode, until perf recalls it.
  *
  * A hypervisor has obligations at two levels:
  *
@@ -21,7 +22,8 @@ struct mm_struct;
  *    events away that would count its guest on a flagged PMU. Its vCPUs must only
  *    run in tasks with the address space that it gave.
  *  - perf_guest_enter() and perf_guest_exit() enclose each time that guest
- *    state is in the PMU of a CPU, with interrupts off from one to the other.
+ *    state is in the PMU of a CPU, with interrupts off from one to the other,
+ *    unless perf_guest_enter() says that they may be on.
  */
 
 /* Room for what perf_get_passthrough_pmu() has to tell */
@@ -31,7 +33,7 @@ struct mm_struct;
 int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size);
 void perf_put_passthrough_pmu(struct mm_struct *mm);
 bool perf_passthrough_pmu_in_use(void);
-void perf_guest_enter(void);
+bool perf_guest_enter(void);
 void perf_guest_exit(void);
 #else
 static inline int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size)
@@ -41,7 +43,7 @@ static inline int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, 
 
 static inline void perf_put_passthrough_pmu(struct mm_struct *mm) { }
 static inline bool perf_passthrough_pmu_in_use(void)	{ return false; }
-static inline void perf_guest_enter(void)		{ }
+static inline bool perf_guest_enter(void)		{ return false; }
 static inline void perf_guest_exit(void)		{ }
 #endif
 

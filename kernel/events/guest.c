@@ -26,6 +26,7 @@
 #include <linux/perf_event.h>
 #include <linux/perf_guest.h>
 #include <linux/printk.h>
+#include <linux/rculist.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -582,34 +583,145 @@ late_initcall(perf_guest_debugfs_init);
 /*
  * Ownership
  *
- * Only flagged PMUs change hands. That neither changes ctx->is_active nor
- * cpuctx->task_ctx: for the contexts time goes on, and events of other PMUs
- * keep running. Only the two functions below depend on the owner, and interrupts
- * must be off for as long as the guest is the owner: all other scheduling of
- * events happens in interrupts, in IPIs, and in context switches. core.c
- * refuses nevertheless to schedule events of PMUs that belong to a guest, and
- * perf_guest_exit() makes up for it.
+ * Only flagged PMUs change hands. Their events stay where they are: for a context
+ * they are active all the while, time goes on, and the members of a group that
+ * belong to other PMUs keep counting. The driver stops what counts and starts it
+ * again, and for the events on its PMU the clock of the host stands still.
+ *
+ * If events of the host had to make way, interrupts must be off for as long as the
+ * guest is the owner: all scheduling of events happens in interrupts, in IPIs, and in
+ * context switches. core.c refuses nevertheless to schedule events of PMUs that
+ * belong to a guest, and perf_guest_exit() makes up for it.
+ *
+ * If there were none, the hypervisor may keep the PMUs while its vCPU is loaded and
+ * the host runs: nothing counts there, and nobody misses the PMU. As soon as
+ * core.c is about to schedule an event with a flagged PMU, or one that traces
+ * instructions, as those share the interrupt, it recalls all PMUs of this CPU.
+ *
+ * While a PMU is lent, perf_guest_enter() holds one reference of its disable
+ * count. So nothing that disables and enables the PMU meanwhile reaches the driver.
+ *
+ * If no event here is scheduled with a flagged PMU, the reference is all there is to
+ * do, and it needs neither a lock nor the driver: then nothing counts, and what
+ * the driver has copies of was written when the last event left. Contexts can be
+ * looked at without their locks, since those of this CPU and of its current
+ * task are changed by other CPUs only in one way: an event that is not enabled
+ * may come or go, and that is nobody who would have to make way.
  */
 DEFINE_PER_CPU(enum perf_pmu_owner, perf_pmu_owner);
 
-static void flagged_pmus_disable(struct perf_cpu_context *cpuctx,
-				 struct perf_event_context *task_ctx)
+/* Events were to be scheduled with a PMU that is lent. */
+static DEFINE_PER_CPU(bool, events_wait);
+
+/* Has the driver been told that the PMUs are lent, because there are events? */
+static DEFINE_PER_CPU(bool, events_make_way);
+
+/* PMUs that can be lent. Changed under pmus_lock, read under RCU */
+static LIST_HEAD(flagged_pmus);
+
+void perf_guest_add_pmu(struct pmu *pmu)
 {
-	perf_step_disable(&cpuctx->ctx, EVENT_GUEST);
-	if (task_ctx)
-		perf_step_disable(task_ctx, EVENT_GUEST);
+	if (pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU)
+		list_add_tail_rcu(&pmu->flagged_entry, &flagged_pmus);
+	else
+		INIT_LIST_HEAD(&pmu->flagged_entry);
 }
 
-static void flagged_pmus_enable(struct perf_cpu_context *cpuctx,
-				struct perf_event_context *task_ctx)
+/* Waiting for a grace period is up to the caller. */
+void perf_guest_remove_pmu(struct pmu *pmu)
 {
-	if (task_ctx)
-		perf_step_enable(task_ctx, EVENT_GUEST);
-	perf_step_enable(&cpuctx->ctx, EVENT_GUEST);
+	list_del_rcu(&pmu->flagged_entry);
 }
 
-/* Only groups that are scheduled otherwise come back. */
-static void flagged_pmus_sched_in(struct perf_event_context *ctx, enum event_type_t group)
+#define for_each_flagged_pmu(pmu)						\
+	list_for_each_entry_rcu(pmu, &flagged_pmus, flagged_entry, irqs_disabled())
+
+static bool has_flagged_events(struct perf_cpu_context *cpuctx,
+			       struct perf_event_context *task_ctx)
+{
+	return READ_ONCE(cpuctx->ctx.nr_flagged) ||
+	       (task_ctx && READ_ONCE(task_ctx->nr_flagged));
+}
+
+/* Hold a reference on each flagged PMU of this CPU. */
+static void hold_flagged_pmus(void)
+{
+	struct perf_cpu_pmu_context *cpc;
+	struct pmu *pmu;
+
+	for_each_flagged_pmu(pmu) {
+		/* Not a PMU of this CPU, if there are several kinds of CPUs */
+		if (pmu->filter && pmu->filter(pmu, smp_processor_id()))
+			continue;
+
+		cpc = this_cpu_ptr(pmu->cpu_pmu_context);
+		cpc->lent = true;
+		__this_cpu_inc(*pmu->pmu_disable_count);
+	}
+}
+
+/* Have the driver do what up to now is only counted. */
+static void disable_flagged_pmus(void)
+{
+	struct pmu *pmu;
+
+	for_each_flagged_pmu(pmu) {
+		if (this_cpu_ptr(pmu->cpu_pmu_context)->lent &&
+		    __this_cpu_read(*pmu->pmu_disable_count) == 1)
+			pmu->pmu_disable(pmu);
+	}
+}
+
+static void lend_flagged_pmus(void)
+{
+	struct pmu *pmu;
+
+	for_each_flagged_pmu(pmu) {
+		if (this_cpu_ptr(pmu->cpu_pmu_context)->lent)
+			pmu->lend(pmu);
+	}
+}
+
+static void take_back_flagged_pmus(void)
+{
+	struct pmu *pmu;
+
+	for_each_flagged_pmu(pmu) {
+		if (this_cpu_ptr(pmu->cpu_pmu_context)->lent)
+			pmu->take_back(pmu);
+	}
+}
+
+/* Drop the references, and let the drivers enable the PMUs if they were told before. */
+static void release_flagged_pmus(bool enable)
+{
+	struct perf_cpu_pmu_context *cpc;
+	struct pmu *pmu;
+
+	for_each_flagged_pmu(pmu) {
+		cpc = this_cpu_ptr(pmu->cpu_pmu_context);
+		/* One may be new. */
+		if (!cpc->lent)
+			continue;
+
+		cpc->lent = false;
+		if (enable) {
+			perf_pmu_enable(pmu);
+			continue;
+		}
+
+		/*
+		 * Whoever else has disabled the PMU meanwhile goes by the count, and
+		 * expects that the driver knows.
+		 */
+		if (__this_cpu_read(*pmu->pmu_disable_count) > 1)
+			pmu->pmu_disable(pmu);
+		__this_cpu_dec(*pmu->pmu_disable_count);
+	}
+}
+
+/* Only groups that are scheduled otherwise are added. */
+static void flagged_events_sched_in(struct perf_event_context *ctx, enum event_type_t group)
 {
 	if (ctx && (ctx->is_active & group))
 		perf_step_sched_in(ctx, group | EVENT_GUEST);
@@ -663,24 +775,9 @@ static void host_clocks(struct perf_cpu_context *cpuctx,
 	cgroup_host_clocks(cpu_cgroup(cpuctx), stopped);
 }
 
-/* What perf_guest_enter() did, for perf_guest_exit(): took events off, and stopped clocks. */
-static DEFINE_PER_CPU(bool, events_made_way);
-
-/*
- * Is there nothing to take off and no clock to stop? Without locks: other CPUs
- * add only disabled events to contexts that are active here, and only if these
- * have events already.
- */
-static bool no_events(struct perf_cpu_context *cpuctx,
-		      struct perf_event_context *task_ctx)
-{
-	return !READ_ONCE(cpuctx->ctx.nr_events) &&
-	       (!task_ctx || !READ_ONCE(task_ctx->nr_events));
-}
-
 /*
  * Perf core has an event here that would count the guest, although it should have
- * been refused, or the VM should. It can't count, it is off the PMU with the others.
+ * been refused, or the VM should. It can't count, it is stopped with the others.
  */
 static void check_excluded(struct perf_cpu_context *cpuctx,
 			   struct perf_event_context *task_ctx)
@@ -693,90 +790,133 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
 			     current->comm, task_pid_nr(current));
 }
 
+/* A function of its own, so that tests can take the hypervisor's place. */
+VISIBLE_IF_KUNIT void perf_guest_recall(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(perf_guest_recall);
+	perf_guest_return_passthrough_pmu();
+}
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
+
+/*
+ * See perf_guest_defers_events(). Events that trace instructions may be members of
+ * groups that are led by events of any PMU.
+ */
+bool __perf_guest_defers_events(struct perf_event_pmu_context *pmu_ctx)
+{
+	bool flagged = pmu_ctx->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU;
+
+	if (!flagged && !pmu_ctx->ctx->nr_itrace)
+		return false;
+
+	/* A hypervisor that did not return it the first time need not be asked again. */
+	if (!__this_cpu_read(events_make_way) && !__this_cpu_read(events_wait)) {
+		perf_guest_recall();
+		if (__this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_HOST)
+			return false;
+		perf_guest_unbalanced(__func__);
+	}
+
+	if (flagged)
+		__this_cpu_write(events_wait, true);
+	return flagged;
+}
+
+static bool has_itrace_events(struct perf_cpu_context *cpuctx,
+			      struct perf_event_context *task_ctx)
+{
+	return READ_ONCE(cpuctx->ctx.nr_itrace) ||
+	       (task_ctx && READ_ONCE(task_ctx->nr_itrace));
+}
+
 /**
  * perf_guest_enter - hand the flagged PMUs of this CPU over to a guest
  *
- * Takes all events of flagged PMUs off this CPU, those of the CPU as well as
- * those of the current task, and stops the time of events with exclude_guest.
+ * Stops all events of flagged PMUs on this CPU, those of the CPU as well as those
+ * of the current task, and stops the time of events with exclude_guest. The events
+ * remain on their PMUs, and events of other PMUs in their groups keep counting.
  *
- * On return no event of the host is in the PMU: no counter is enabled, and
- * control registers of which the driver keeps a copy agree with it (on Intel
- * CPUs FIXED_CTR_CTRL, which is zero). Other registers have any value. From
- * here on the hypervisor may use the PMU. It hands it to perf_guest_exit() in
- * the same state, having removed what the host must not see of the guest.
+ * On return no counter is enabled, and control registers of which the driver keeps
+ * a copy agree with it (on Intel CPUs FIXED_CTR_CTRL, which is zero). Other
+ * registers have any value, including the one that starts all counters. From here
+ * on the hypervisor may use the PMU. It hands it to perf_guest_exit() in the same
+ * state, having removed what the host must not see of the guest.
  *
- * The PMU as such is left enabled if there were events, as this is what makes
- * the driver write what it has a copy of. To stop it globally is the
- * hypervisor's first step, which needs no undoing: the driver enables the PMU
- * when it next schedules an event.
+ * To stop the PMU globally is the hypervisor's first step, which needs no undoing:
+ * the driver enables the PMU in perf_guest_exit(), or, if no event is there, when
+ * it next schedules one. Until then the driver has the PMU disabled, whatever
+ * disables and enables it meanwhile.
  *
- * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU.
- * Takes the locks of the perf contexts if they have events. NMIs may come in at any time, the
- * architecture has to keep its PMI handler out.
+ * If the hypervisor may keep the PMU, it need not call perf_guest_exit() before it
+ * turns interrupts on, but then
+ *
+ *  - nothing counts unless the guest runs;
+ *  - it does call perf_guest_exit() before another task runs on this CPU, before the
+ *    current one runs in user mode, and before the CPU goes offline;
+ *  - it returns the PMU, that is takes the guest's values out and calls
+ *    perf_guest_exit(), when perf calls ->return_passthrough_pmu() of struct
+ *    perf_guest_info_callbacks. Interrupts are off then, and the raw locks of contexts
+ *    and of the run queue may be held;
+ *  - it looks at what is in the PMU with interrupts off only.
+ *
+ * Context: Interrupts off, and kept off until perf_guest_exit() on this CPU, unless
+ * the hypervisor may keep the PMU.
+ * Takes the locks of the perf contexts if they have events of flagged PMUs. NMIs
+ * may come in at any time, the architecture has to keep its PMI handler out.
+ * Return: true if the hypervisor may keep the PMU until perf recalls it.
  */
-void perf_guest_enter(void)
+bool perf_guest_enter(void)
 {
 	struct perf_cpu_context *cpuctx = this_cpu_ptr(&perf_cpu_context);
 	struct perf_event_context *task_ctx = cpuctx->task_ctx;
-	struct perf_cgroup *cgrp;
 
 	lockdep_assert_irqs_disabled();
 
 	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_HOST) {
 		perf_guest_unbalanced(__func__);
-		return;
+		return false;
 	}
 
-	if (no_events(cpuctx, task_ctx)) {
+	hold_flagged_pmus();
+
+	if (!has_flagged_events(cpuctx, task_ctx)) {
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
-		return;
+		return !has_itrace_events(cpuctx, task_ctx);
 	}
 
-	__this_cpu_write(events_made_way, true);
 	perf_step_lock(cpuctx, task_ctx);
 
 	check_excluded(cpuctx, task_ctx);
 
-	/* A PMU can have events in both contexts: disable both before anything else. */
-	flagged_pmus_disable(cpuctx, task_ctx);
-
-	cgrp = cpu_cgroup(cpuctx);
+	/* A group may have events of several PMUs: disable all before anything else. */
+	disable_flagged_pmus();
 	host_clocks(cpuctx, task_ctx, true);
+	lend_flagged_pmus();
 
-	perf_step_sched_out(&cpuctx->ctx, EVENT_ALL | EVENT_GUEST);
-	if (task_ctx)
-		perf_step_sched_out(task_ctx, EVENT_ALL | EVENT_GUEST);
-
-	/*
-	 * An event that an NMI wanted to have disabled is disabled when it is
-	 * scheduled out. If it was the last event of cgroups, this CPU has lost
-	 * sight of the cgroup now, and so would have perf_guest_exit().
-	 */
-	if (cgrp != cpu_cgroup(cpuctx))
-		cgroup_host_clocks(cgrp, false);
-
-	flagged_pmus_enable(cpuctx, task_ctx);
-
+	__this_cpu_write(events_make_way, true);
 	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
 
 	perf_step_unlock(cpuctx, task_ctx);
+	return false;
 }
 EXPORT_SYMBOL_GPL(perf_guest_enter);
 
 /**
  * perf_guest_exit - take the flagged PMUs of this CPU back from a guest
  *
- * Puts back what perf_guest_enter() took off, and lets the time of events with
+ * Starts what perf_guest_enter() has stopped, and lets the time of events with
  * exclude_guest go on. See there for the state in which the hypervisor returns
  * the PMU.
  *
- * Context: Interrupts off since perf_guest_enter() on this CPU. Takes the locks
- * of the perf contexts if they have events.
+ * Context: Interrupts off, since perf_guest_enter() on this CPU unless that allowed
+ * otherwise. Takes the locks of the perf contexts if they had events of flagged PMUs
+ * then.
  */
 void perf_guest_exit(void)
 {
 	struct perf_cpu_context *cpuctx = this_cpu_ptr(&perf_cpu_context);
 	struct perf_event_context *task_ctx = cpuctx->task_ctx;
+	bool make_way = __this_cpu_read(events_make_way);
 
 	lockdep_assert_irqs_disabled();
 
@@ -785,27 +925,33 @@ void perf_guest_exit(void)
 		return;
 	}
 
-	if (!__this_cpu_read(events_made_way) && no_events(cpuctx, task_ctx)) {
+	if (!make_way && !__this_cpu_read(events_wait)) {
+		release_flagged_pmus(false);
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 		return;
 	}
 
-	__this_cpu_write(events_made_way, false);
 	perf_step_lock(cpuctx, task_ctx);
 
-	flagged_pmus_disable(cpuctx, task_ctx);
-
-	/* Events come back with the time at which the guest ended. */
+	/* Events go on with the time at which the guest ended. */
 	host_clocks(cpuctx, task_ctx, false);
 
-	/* In the order of priority, see ctx_resched(). */
-	flagged_pmus_sched_in(&cpuctx->ctx, EVENT_PINNED);
-	flagged_pmus_sched_in(task_ctx, EVENT_PINNED);
-	flagged_pmus_sched_in(&cpuctx->ctx, EVENT_FLEXIBLE);
-	flagged_pmus_sched_in(task_ctx, EVENT_FLEXIBLE);
+	if (make_way)
+		take_back_flagged_pmus();
+	else
+		disable_flagged_pmus();
 
-	flagged_pmus_enable(cpuctx, task_ctx);
+	if (__this_cpu_read(events_wait)) {
+		/* In the order of priority, see ctx_resched(). */
+		flagged_events_sched_in(&cpuctx->ctx, EVENT_PINNED);
+		flagged_events_sched_in(task_ctx, EVENT_PINNED);
+		flagged_events_sched_in(&cpuctx->ctx, EVENT_FLEXIBLE);
+		flagged_events_sched_in(task_ctx, EVENT_FLEXIBLE);
+		__this_cpu_write(events_wait, false);
+	}
 
+	release_flagged_pmus(true);
+	__this_cpu_write(events_make_way, false);
 	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
 
 	perf_step_unlock(cpuctx, task_ctx);

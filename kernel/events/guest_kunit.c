@@ -30,6 +30,7 @@
  *	D, E	the PMU is disabled, enabled
  *	+x, -x	event x is scheduled in, out
  *	~x	event x does not fit
+ *	(x, )x	event x is stopped for a guest, started again
  *	!	an event is touched on a PMU that is not disabled
  */
 struct fake_pmu {
@@ -37,6 +38,8 @@ struct fake_pmu {
 	bool		disabled;
 	int		capacity;
 	int		nr_events;
+	struct perf_event *events[8];	/* in the order in which they came */
+	struct perf_event *lent[8];	/* those that a guest has stopped */
 	char		log[80];
 	unsigned int	log_len;
 };
@@ -92,7 +95,7 @@ static int fake_event_add(struct perf_event *event, int flags)
 		return -EAGAIN;
 	}
 
-	fake->nr_events++;
+	fake->events[fake->nr_events++] = event;
 	log_op(fake, '+', event);
 	return 0;
 }
@@ -100,9 +103,41 @@ static int fake_event_add(struct perf_event *event, int flags)
 static void fake_event_del(struct perf_event *event, int flags)
 {
 	struct fake_pmu *fake = to_fake(event->pmu);
+	int i, n = 0;
 
-	fake->nr_events--;
+	for (i = 0; i < ARRAY_SIZE(fake->lent); i++) {
+		if (fake->lent[i] == event)
+			fake->lent[i] = NULL;
+	}
+	for (i = 0; i < fake->nr_events; i++) {
+		if (fake->events[i] != event)
+			fake->events[n++] = fake->events[i];
+	}
+	fake->nr_events = n;
 	log_op(fake, '-', event);
+}
+
+static void fake_pmu_lend(struct pmu *pmu)
+{
+	struct fake_pmu *fake = to_fake(pmu);
+	int i;
+
+	for (i = 0; i < fake->nr_events; i++) {
+		fake->lent[i] = fake->events[i];
+		log_op(fake, '(', fake->events[i]);
+	}
+}
+
+static void fake_pmu_take_back(struct pmu *pmu)
+{
+	struct fake_pmu *fake = to_fake(pmu);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(fake->lent); i++) {
+		if (fake->lent[i])
+			log_op(fake, ')', fake->lent[i]);
+		fake->lent[i] = NULL;
+	}
 }
 
 static void fake_event_start(struct perf_event *event, int flags) { }
@@ -133,10 +168,11 @@ static int fake_event_init(struct perf_event *event)
 	return 0;
 }
 
-static int fake_pmu_register(struct fake_pmu *fake, const char *name)
+static int fake_pmu_register(struct fake_pmu *fake, const char *name, int capabilities)
 {
 	fake->pmu = (struct pmu) {
 		.module		= THIS_MODULE,
+		.capabilities	= capabilities,
 		.dev		= PMU_NULL_DEV,
 		.task_ctx_nr	= perf_hw_context,
 		.pmu_enable	= fake_pmu_enable,
@@ -147,6 +183,8 @@ static int fake_pmu_register(struct fake_pmu *fake, const char *name)
 		.start		= fake_event_start,
 		.stop		= fake_event_stop,
 		.read		= fake_event_read,
+		.lend		= fake_pmu_lend,
+		.take_back	= fake_pmu_take_back,
 	};
 
 	return perf_pmu_register(&fake->pmu, name, -1);
@@ -607,9 +645,13 @@ static void guest_runs(u64 nsecs, struct window *w)
 	w->outer = t[3] - t[0];
 }
 
-static void guest_enter_ipi(void *unused)
+/* @may_keep: bool */
+static void guest_enter_ipi(void *may_keep)
 {
-	perf_guest_enter();
+	bool keeps = perf_guest_enter();
+
+	if (may_keep)
+		*(bool *)may_keep = keeps;
 }
 
 static void guest_exit_ipi(void *unused)
@@ -627,32 +669,239 @@ static void guest_without_events(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, w.plain, "");
 }
 
-/* Each PMU is disabled and enabled once, whatever the number of contexts. */
-static void guest_displaces_events(struct kunit *test)
+/* If there is nothing to stop, nobody looks at the contexts: their clocks do not even advance. */
+static void guest_without_events_leaves_contexts_alone(struct kunit *test)
+{
+	struct perf_event *a, *b;
+	unsigned long flags;
+	u64 before, after;
+
+	/* Which has the PMU of the CPU's context stay */
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	a = new_event(test, &plain, EVENT(.id = 'a'));
+	kunit_release_action(test, release_event, b);
+
+	local_irq_save(flags);
+	before = a->ctx->timestamp;
+	clear_log(&flagged);
+	perf_guest_enter();
+	spend(NSEC_PER_MSEC);
+	perf_guest_exit();
+	after = a->ctx->timestamp;
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, a->ctx->nr_flagged, 0);
+	KUNIT_EXPECT_EQ(test, before, after);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
+/* Each context knows how many of its events are scheduled with flagged PMUs. */
+static void flagged_events_are_counted(struct kunit *test)
+{
+	struct perf_event *a, *b, *c, *d;
+
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+	KUNIT_EXPECT_EQ(test, c->ctx->nr_flagged, 0);
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &flagged, EVENT(.id = 'b', .disabled = true));
+	KUNIT_EXPECT_PTR_EQ(test, a->ctx, c->ctx);
+	KUNIT_EXPECT_EQ(test, a->ctx->nr_flagged, 2);
+	d = new_event(test, &flagged, EVENT(.id = 'd', .task = true));
+	KUNIT_EXPECT_EQ(test, d->ctx->nr_flagged, 1);
+	kunit_release_action(test, release_event, a);
+	KUNIT_EXPECT_EQ(test, c->ctx->nr_flagged, 1);
+	kunit_release_action(test, release_event, b);
+	KUNIT_EXPECT_EQ(test, c->ctx->nr_flagged, 0);
+}
+
+/* Whoever disables and enables a PMU while it is lent does not reach the driver. */
+static void lent_pmu_stays_disabled(struct kunit *test)
+{
+	unsigned long flags;
+	char log[sizeof(flagged.log)];
+	int i, count[2][3];
+
+	for (i = 0; i < 2; i++) {
+		if (i)
+			new_event(test, &flagged, EVENT(.id = 'a'));
+
+		local_irq_save(flags);
+		count[i][0] = *this_cpu_ptr(flagged.pmu.pmu_disable_count);
+		perf_guest_enter();
+		clear_log(&flagged);
+		perf_pmu_disable(&flagged.pmu);
+		perf_pmu_enable(&flagged.pmu);
+		strscpy(log, flagged.log);
+		count[i][1] = *this_cpu_ptr(flagged.pmu.pmu_disable_count);
+		perf_guest_exit();
+		count[i][2] = *this_cpu_ptr(flagged.pmu.pmu_disable_count);
+		local_irq_restore(flags);
+
+		KUNIT_EXPECT_STREQ(test, log, "");
+		KUNIT_EXPECT_EQ(test, count[i][0], 0);
+		KUNIT_EXPECT_EQ(test, count[i][1], 1);
+		KUNIT_EXPECT_EQ(test, count[i][2], 0);
+	}
+}
+
+/*
+ * Guests that keep the PMU
+ */
+static bool guest_may_keep(struct kunit *test)
+{
+	bool may_keep = false;
+	int cpu = test_cpu(test);
+
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, &may_keep, 1), 0);
+	return may_keep;
+}
+
+/* As long as the host has events that could want it, the PMU has to be returned at once. */
+static void guest_keeps_pmu_without_events(struct kunit *test)
+{
+	static const struct fake_event unwelcome[] = {
+		{ .id = 'b' },
+		{ .id = 'c', .disabled = true },
+		{ .id = 'd', .task = true },
+		{ .id = 'e', .task = true, .disabled = true },
+	};
+	int cpu = test_cpu(test);
+	struct perf_event *a, *event;
+	int i;
+
+	a = new_event(test, &plain, EVENT(.id = 'a'));
+	for (i = 0; i < ARRAY_SIZE(unwelcome); i++) {
+		KUNIT_EXPECT_TRUE(test, guest_may_keep(test));
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+
+		event = new_event(test, &flagged, unwelcome[i]);
+		KUNIT_EXPECT_FALSE_MSG(test, guest_may_keep(test), "event %c", unwelcome[i].id);
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+		kunit_release_action(test, release_event, event);
+	}
+
+	kunit_release_action(test, release_event, a);
+
+	/* Which may interrupt as if it was the PMU */
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	for (i = 0; i < ARRAY_SIZE(unwelcome); i++) {
+		event = new_event(test, &plain, unwelcome[i]);
+		KUNIT_EXPECT_FALSE_MSG(test, guest_may_keep(test), "tracing event %c",
+				       unwelcome[i].id);
+		smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+		kunit_release_action(test, release_event, event);
+	}
+	KUNIT_EXPECT_TRUE(test, guest_may_keep(test));
+	smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+}
+
+/* The hypervisor: how often was it called, and was the PMU's driver idle until then? */
+static int nr_recalls;
+static bool returns_pmu;
+static char log_until_recall[sizeof(flagged.log)];
+
+static void take_recall(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	if (!nr_recalls++)
+		strscpy(log_until_recall, flagged.log);
+	if (returns_pmu)
+		perf_guest_exit();
+}
+
+static void fake_hypervisor(struct kunit *test, bool returns)
+{
+	kunit_activate_static_stub(test, perf_guest_recall, take_recall);
+	nr_recalls = 0;
+	returns_pmu = returns;
+	strscpy(log_until_recall, "");
+	clear_log(&flagged);
+}
+
+/* Whoever schedules an event has the PMU first, and the driver is disabled before that. */
+static void new_event_recalls_pmu(struct kunit *test)
+{
+	static const struct fake_event wanted[] = {
+		{ .id = 'a' },
+		{ .id = 'a', .pinned = true },
+		{ .id = 'a', .task = true },
+		{ .id = 'a', .task = true, .pinned = true },
+	};
+	struct perf_event *event;
+	int i, count;
+
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		fake_hypervisor(test, true);
+		KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+		event = new_event(test, &flagged, wanted[i]);
+		preempt_disable();
+		count = *this_cpu_ptr(flagged.pmu.pmu_disable_count);
+		preempt_enable();
+
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 1, "event %d", i);
+		KUNIT_EXPECT_STREQ(test, log_until_recall, "");
+		/* Installing it may disable and enable more than once. */
+		KUNIT_EXPECT_NULL_MSG(test, strchr(flagged.log, '!'), "%s", flagged.log);
+		KUNIT_EXPECT_EQ_MSG(test, strncmp(flagged.log, "D+a", 3), 0, "%s", flagged.log);
+		KUNIT_EXPECT_EQ_MSG(test, flagged.log[flagged.log_len - 1], 'E', "%s",
+				    flagged.log);
+		KUNIT_EXPECT_EQ(test, count, 0);
+		KUNIT_EXPECT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+		kunit_release_action(test, release_event, event);
+	}
+}
+
+static void tracing_event_recalls_pmu(struct kunit *test)
+{
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	fake_hypervisor(test, true);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	new_event(test, &plain, EVENT(.id = 'a'));
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
+static void other_events_let_guest_keep_pmu(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+
+	fake_hypervisor(test, true);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	new_event(test, &plain, EVENT(.id = 'a'));
+	new_event(test, &plain, EVENT(.id = 'b', .task = true));
+	schedule_timeout_uninterruptible(1);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+	smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
+	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
+/* The PMU is disabled all the while, and its driver is told once. */
+static void guest_stops_events(struct kunit *test)
 {
 	struct window w;
 
 	new_event(test, &flagged, EVENT(.id = 'a'));
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")aE");
 
 	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-a-bE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+a+bE");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a(b");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")a)bE");
 	KUNIT_EXPECT_EQ(test, flagged.nr_events, 2);
 }
 
-/* No event of the CPU: the task's come and go alone. */
-static void guest_displaces_task_events(struct kunit *test)
+/* No event of the CPU: the task's are stopped alone. */
+static void guest_stops_task_events(struct kunit *test)
 {
 	struct window w;
 
 	new_event(test, &flagged, EVENT(.id = 'a', .task = true));
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")aE");
 }
 
 static void guest_leaves_other_pmus_alone(struct kunit *test)
@@ -663,12 +912,12 @@ static void guest_leaves_other_pmus_alone(struct kunit *test)
 	new_event(test, &plain, EVENT(.id = 'b'));
 	new_event(test, &plain, EVENT(.id = 'c', .task = true));
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")aE");
 	KUNIT_EXPECT_STREQ(test, w.plain, "");
 }
 
-static void guest_displaces_groups(struct kunit *test)
+static void guest_stops_groups(struct kunit *test)
 {
 	struct perf_event *a;
 	struct window w;
@@ -680,39 +929,39 @@ static void guest_displaces_groups(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, a->nr_siblings, 2);
 
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-a-b-c-dE");
-	/* The D and E around a group are those of the transaction, nested. */
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+a+b+c+dE");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a(b(c(d");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")a)b)c)dE");
 }
 
-/* Pinned before flexible, and of each kind the CPU's before the task's. */
-static void events_return_by_priority(struct kunit *test)
+/*
+ * What had to wait for the guest is scheduled by priority, pinned before flexible,
+ * and of each kind the CPU's before the task's.
+ */
+static void events_wait_by_priority(struct kunit *test)
 {
-	struct window w;
+	int cpu = test_cpu(test);
+	struct perf_event *events[4];
+	char log[sizeof(flagged.log)];
+	int i;
 
-	new_event(test, &flagged, EVENT(.id = 'a', .task = true));
-	new_event(test, &flagged, EVENT(.id = 'b'));
-	new_event(test, &flagged, EVENT(.id = 'c', .task = true, .pinned = true));
-	new_event(test, &flagged, EVENT(.id = 'd', .pinned = true));
+	events[0] = new_event(test, &flagged, EVENT(.id = 'a', .task = true, .disabled = true));
+	events[1] = new_event(test, &flagged, EVENT(.id = 'b', .disabled = true));
+	events[2] = new_event(test, &flagged, EVENT(.id = 'c', .task = true, .pinned = true,
+						    .disabled = true));
+	events[3] = new_event(test, &flagged, EVENT(.id = 'd', .pinned = true, .disabled = true));
 
-	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-d-b-c-aE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c+b+aE");
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		perf_event_enable(events[i]);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+	strscpy(log, flagged.log);
 
-	/*
-	 * With two counters the pinned events must win, and keep winning. The
-	 * next guest is what makes the excess events leave.
-	 */
-	flagged.capacity = 2;
-	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c~b~aE");
-	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-d-cE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+d+c~b~aE");
+	KUNIT_EXPECT_STREQ(test, log, "+d+c+b+aE");
 }
 
-/* An event that a guest displaces waits, be it pinned or one that counts guests. */
-static void displaced_events_are_in_no_error(struct kunit *test)
+/* An event that makes way for a guest remains what it is, be it one that counts guests. */
+static void stopped_events_stay_active(struct kunit *test)
 {
 	struct perf_event *events[4];
 	enum perf_event_state inside[4];
@@ -732,26 +981,56 @@ static void displaced_events_are_in_no_error(struct kunit *test)
 	local_irq_restore(flags);
 
 	for (i = 0; i < ARRAY_SIZE(events); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, inside[i], PERF_EVENT_STATE_INACTIVE, "event %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, inside[i], PERF_EVENT_STATE_ACTIVE, "event %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, events[i]->state, PERF_EVENT_STATE_ACTIVE, "event %d", i);
 	}
 }
 
+/* Members of a group that are not on the PMU that is lent go on, and so does their leader. */
+static void other_members_of_groups_go_on(struct kunit *test)
+{
+	struct perf_event *a, *b, *c, *d;
+	enum perf_event_state inside[2];
+	unsigned long flags;
+
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	b = new_event(test, &plain, EVENT(.id = 'b', .leader = a));
+	c = new_event(test, &plain, EVENT(.id = 'c'));
+	d = new_event(test, &flagged, EVENT(.id = 'd', .leader = c));
+	/* Has the groups of that PMU scheduled anew, d with them, as d did with b. */
+	new_event(test, &plain, EVENT(.id = 'e'));
+	KUNIT_ASSERT_EQ(test, a->nr_siblings, 1);
+	KUNIT_ASSERT_EQ(test, c->nr_siblings, 1);
+	KUNIT_ASSERT_EQ(test, b->state, PERF_EVENT_STATE_ACTIVE);
+	KUNIT_ASSERT_EQ(test, d->state, PERF_EVENT_STATE_ACTIVE);
+
+	local_irq_save(flags);
+	clear_log(&flagged);
+	clear_log(&plain);
+	perf_guest_enter();
+	inside[0] = b->state;
+	inside[1] = c->state;
+	perf_guest_exit();
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, inside[0], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_EQ(test, inside[1], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_STREQ(test, plain.log, "");
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(flagged.log, "(a"), "%s", flagged.log);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(flagged.log, "(d"), "%s", flagged.log);
+}
+
 static void exclusive_event_stays_alone(struct kunit *test)
 {
-	struct perf_event *a, *b;
+	struct perf_event *b;
 	struct window w;
 
-	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true, .exclusive = true));
+	new_event(test, &flagged, EVENT(.id = 'a', .pinned = true, .exclusive = true));
 	b = new_event(test, &flagged, EVENT(.id = 'b'));
 	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.enter, "D-aE");
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+aE");
-
-	kunit_release_action(test, release_event, a);
-	guest_runs(0, &w);
-	KUNIT_EXPECT_STREQ(test, w.exit, "D+bE");
-	KUNIT_EXPECT_EQ(test, b->state, PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")aE");
+	KUNIT_EXPECT_EQ(test, b->state, PERF_EVENT_STATE_INACTIVE);
 }
 
 /* A counter for two: guests neither stop the rotation nor always favour the same event. */
@@ -800,7 +1079,7 @@ static void many_guests(struct kunit *test)
 	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
 	for (i = 0; i < 1000; i++) {
 		guest_runs(0, &w);
-		if (strcmp(w.enter, "D-a-bE") || strcmp(w.exit, "D+a+bE"))
+		if (strcmp(w.enter, "D(a(b") || strcmp(w.exit, ")a)bE"))
 			break;
 	}
 	KUNIT_EXPECT_EQ_MSG(test, i, 1000, "%s %s", w.enter, w.exit);
@@ -869,7 +1148,7 @@ static void time_of_cpu_events(struct kunit *test)
 	d = new_event(test, &plain, EVENT(.id = 'd', .include_guest = true));
 
 	expect_times(test, a, d, false, false);
-	expect_times(test, b, d, true, false);
+	expect_times(test, b, d, true, true);
 	expect_times(test, c, d, true, true);
 	expect_times(test, d, c, true, true);
 	expect_times(test, a, c, false, false);
@@ -1056,16 +1335,18 @@ static void new_events_wait_for_host(struct kunit *test)
 	char log[sizeof(flagged.log)];
 	struct perf_event *a;
 
+	/* An event that makes way, and is not scheduled anew for the sake of the other. */
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
 	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
-	a = try_event(&flagged, cpu, EVENT(.id = 'a', .pinned = true));
+	a = try_event(&flagged, cpu, EVENT(.id = 'a'));
 	strscpy(log, flagged.log);
 	clear_log(&flagged);
 	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, a), 0);
-	KUNIT_EXPECT_NULL_MSG(test, strchr(log, '+'), "%s", log);
-	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_NULL_MSG(test, strstr(log, "+a"), "%s", log);
+	KUNIT_EXPECT_STREQ(test, flagged.log, ")z+aE");
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
 }
 
@@ -1088,7 +1369,7 @@ static void enabled_event_waits_for_host(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, inside, PERF_EVENT_STATE_INACTIVE);
 	KUNIT_EXPECT_NULL_MSG(test, strchr(log, '+'), "%s", log);
-	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_STREQ(test, flagged.log, "+aE");
 	perf_event_read_value(a, &enabled, &running);
 	KUNIT_EXPECT_EQ(test, enabled, running);
 }
@@ -1118,6 +1399,30 @@ static void count_unbalanced(const char *func)
 	nr_unbalanced++;
 }
 
+/* A hypervisor that keeps the PMU nevertheless does not lose the host's event. */
+static void event_waits_if_pmu_is_not_returned(struct kunit *test)
+{
+	char log[sizeof(flagged.log)];
+	int cpu = test_cpu(test);
+	struct perf_event *a;
+
+	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
+	nr_unbalanced = 0;
+	fake_hypervisor(test, false);
+	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true));
+	strscpy(log, flagged.log);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_EQ(test, nr_unbalanced, 1);
+	KUNIT_EXPECT_STREQ(test, log, "");
+	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+}
+
 static void unbalanced_calls_are_refused(struct kunit *test)
 {
 	unsigned long flags;
@@ -1145,7 +1450,7 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr[1], 1);
 	KUNIT_EXPECT_EQ(test, nr[2], 2);
 	KUNIT_EXPECT_EQ(test, nr[3], 2);
-	KUNIT_EXPECT_STREQ(test, log, "D-aED+aE");
+	KUNIT_EXPECT_STREQ(test, log, "D(a)aE");
 
 	/* Too many puts must not let events through that a VM keeps away. */
 	perf_put_passthrough_pmu(NULL);
@@ -1181,32 +1486,24 @@ static void time_of_cgroup_events(struct kunit *test)
 	expect_times(test, b, b, true, true);
 }
 
-/* The last event of cgroups goes away by being scheduled out for a guest. */
-static void cgroup_clock_survives_its_events(struct kunit *test)
+static void cgroup_clock_stops(struct kunit *test)
 {
 	struct perf_cgroup *cgrp = current_cgroup();
-	struct perf_event *a;
 	unsigned long flags;
 	int stopped[3];
 
-	a = new_event(test, &flagged, EVENT(.id = 'a', .cgrp = cgrp));
+	new_event(test, &flagged, EVENT(.id = 'a', .cgrp = cgrp));
 
 	local_irq_save(flags);
-	perf_guest_enter();
 	stopped[0] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
-	perf_guest_exit();
-	stopped[1] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
-
-	/* What perf_event_disable_inatomic() does in an NMI. */
-	a->pending_disable = 1;
 	perf_guest_enter();
+	stopped[1] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
 	perf_guest_exit();
 	stopped[2] = this_cpu_ptr(cgrp->info)->host_clock.stopped;
 	local_irq_restore(flags);
 
-	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_OFF);
-	KUNIT_EXPECT_EQ(test, stopped[0], 1);
-	KUNIT_EXPECT_EQ(test, stopped[1], 0);
+	KUNIT_EXPECT_EQ(test, stopped[0], 0);
+	KUNIT_EXPECT_EQ(test, stopped[1], 1);
 	KUNIT_EXPECT_EQ(test, stopped[2], 0);
 }
 
@@ -1234,8 +1531,8 @@ static void guest_with_idle_cgroup_events(struct kunit *test)
 	if (!IS_ERR(event)) {
 		KUNIT_EXPECT_EQ(test, event->state, PERF_EVENT_STATE_INACTIVE);
 		guest_runs(0, &w);
-		KUNIT_EXPECT_STREQ(test, w.enter, "DE");
-		KUNIT_EXPECT_STREQ(test, w.exit, "DE");
+		KUNIT_EXPECT_STREQ(test, w.enter, "D");
+		KUNIT_EXPECT_STREQ(test, w.exit, "E");
 		perf_event_release_kernel(event);
 	}
 	synchronize_rcu();
@@ -1268,6 +1565,7 @@ static int perf_guest_test_init(struct kunit *test)
 	flagged.capacity = 8;
 	plain.capacity = 8;
 	flagged.pmu.capabilities = PERF_PMU_CAP_PASSTHROUGH_VPMU;
+	plain.pmu.capabilities = 0;
 	clear_log(&flagged);
 	clear_log(&plain);
 
@@ -1295,11 +1593,11 @@ static int perf_guest_suite_init(struct kunit_suite *suite)
 	}
 	perf_put_passthrough_pmu(NULL);
 
-	ret = fake_pmu_register(&flagged, "kunit_flagged");
+	ret = fake_pmu_register(&flagged, "kunit_flagged", PERF_PMU_CAP_PASSTHROUGH_VPMU);
 	if (ret)
 		return ret;
 
-	ret = fake_pmu_register(&plain, "kunit_plain");
+	ret = fake_pmu_register(&plain, "kunit_plain", 0);
 	if (ret)
 		perf_pmu_unregister(&flagged.pmu);
 
@@ -1326,12 +1624,20 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(vms_are_seen_while_they_live),
 	KUNIT_CASE_SLOW(vms_and_events_race),
 	KUNIT_CASE(guest_without_events),
-	KUNIT_CASE(guest_displaces_events),
-	KUNIT_CASE(guest_displaces_task_events),
+	KUNIT_CASE(guest_without_events_leaves_contexts_alone),
+	KUNIT_CASE(flagged_events_are_counted),
+	KUNIT_CASE(lent_pmu_stays_disabled),
+	KUNIT_CASE(guest_keeps_pmu_without_events),
+	KUNIT_CASE(new_event_recalls_pmu),
+	KUNIT_CASE(tracing_event_recalls_pmu),
+	KUNIT_CASE(other_events_let_guest_keep_pmu),
+	KUNIT_CASE(guest_stops_events),
+	KUNIT_CASE(guest_stops_task_events),
 	KUNIT_CASE(guest_leaves_other_pmus_alone),
-	KUNIT_CASE(guest_displaces_groups),
-	KUNIT_CASE(events_return_by_priority),
-	KUNIT_CASE(displaced_events_are_in_no_error),
+	KUNIT_CASE(guest_stops_groups),
+	KUNIT_CASE(events_wait_by_priority),
+	KUNIT_CASE(stopped_events_stay_active),
+	KUNIT_CASE(other_members_of_groups_go_on),
 	KUNIT_CASE(exclusive_event_stays_alone),
 	KUNIT_CASE(events_take_turns_among_guests),
 	KUNIT_CASE(first_event_after_guest_enables_pmu),
@@ -1346,11 +1652,12 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(pinned_event_is_read_locally),
 	KUNIT_CASE(new_events_wait_for_host),
 	KUNIT_CASE(enabled_event_waits_for_host),
+	KUNIT_CASE(event_waits_if_pmu_is_not_returned),
 	KUNIT_CASE(disabled_event_stays_away),
 	KUNIT_CASE(unbalanced_calls_are_refused),
 #ifdef CONFIG_CGROUP_PERF
 	KUNIT_CASE(time_of_cgroup_events),
-	KUNIT_CASE(cgroup_clock_survives_its_events),
+	KUNIT_CASE(cgroup_clock_stops),
 	KUNIT_CASE(guest_with_idle_cgroup_events),
 #endif
 	KUNIT_CASE(all_events_are_gone),

@@ -42,6 +42,9 @@ EXPORT_PER_CPU_SYMBOL_GPL(guest_lvtpc_loaded);
  */
 static DEFINE_PER_CPU(bool, host_pmi_repeated);
 
+/* Counters that events of the host have left behind wait for being cleared. */
+static DEFINE_PER_CPU(bool, clearing_deferred);
+
 /* Functions of their own, so that tests can take their place. */
 VISIBLE_IF_KUNIT void x86_write_lvtpc(u32 value)
 {
@@ -91,6 +94,15 @@ VISIBLE_IF_KUNIT void x86_repeat_host_pmi(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(x86_repeat_host_pmi);
 
+static void write_guest_lvtpc(u32 guest_lvtpc)
+{
+	if (unlikely(x86_host_traces()))
+		guest_lvtpc &= ~APIC_LVT_MASKED;
+
+	x86_write_lvtpc(APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
+			(guest_lvtpc & APIC_LVT_MASKED));
+}
+
 /**
  * perf_load_guest_lvtpc - deliver PMIs of this CPU to the hypervisor
  * @guest_lvtpc: LVTPC of the guest's local APIC, of which the mask bit is used:
@@ -110,7 +122,8 @@ EXPORT_SYMBOL_IF_KUNIT(x86_repeat_host_pmi);
  * wants: a full buffer has to end guest mode. If that lets a PMI of the guest
  * through, the hypervisor's local APIC for the guest drops it.
  *
- * Context: Interrupts off, and kept off until perf_put_guest_lvtpc().
+ * Context: Interrupts off, and kept off until perf_put_guest_lvtpc() unless
+ * perf_guest_enter() allowed otherwise.
  */
 void perf_load_guest_lvtpc(u32 guest_lvtpc)
 {
@@ -119,16 +132,43 @@ void perf_load_guest_lvtpc(u32 guest_lvtpc)
 	WARN_ON_ONCE(__this_cpu_read(guest_lvtpc_loaded));
 	__this_cpu_write(guest_lvtpc_loaded, true);
 
+	/* What was repeated has come in by now, on both ways. */
+	__this_cpu_write(host_pmi_repeated, false);
+
 	/* An NMI from here on must not see LVTPC as the host's. */
 	barrier();
 
-	if (unlikely(x86_host_traces()))
-		guest_lvtpc &= ~APIC_LVT_MASKED;
-
-	x86_write_lvtpc(APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR |
-			(guest_lvtpc & APIC_LVT_MASKED));
+	write_guest_lvtpc(guest_lvtpc);
 }
 EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
+
+/**
+ * perf_update_guest_lvtpc - follow a guest that masks or unmasks its PMIs
+ * @guest_lvtpc: see perf_load_guest_lvtpc()
+ *
+ * For hypervisors that keep the PMU. A PMI masks LVTPC on Intel CPUs, hence it is to
+ * be written after each of them, too.
+ *
+ * Context: Interrupts off, between perf_load_guest_lvtpc() and perf_put_guest_lvtpc().
+ */
+void perf_update_guest_lvtpc(u32 guest_lvtpc)
+{
+	lockdep_assert_irqs_disabled();
+
+	if (!WARN_ON_ONCE(!__this_cpu_read(guest_lvtpc_loaded)))
+		write_guest_lvtpc(guest_lvtpc);
+}
+EXPORT_SYMBOL_GPL(perf_update_guest_lvtpc);
+
+/*
+ * Counters are to be cleared that could be read in user mode, and are a guest's. None
+ * is read before perf_put_guest_lvtpc(): nobody else runs until then, and the
+ * current task doesn't run in user mode.
+ */
+void x86_guest_defer_clearing(void)
+{
+	__this_cpu_write(clearing_deferred, true);
+}
 
 /**
  * perf_put_guest_lvtpc - deliver PMIs of this CPU to the host again
@@ -148,7 +188,7 @@ EXPORT_SYMBOL_GPL(perf_load_guest_lvtpc);
  * the latter must look for overflows of the guest by itself when it takes the
  * guest's state out of the PMU.
  *
- * Context: Interrupts off since perf_load_guest_lvtpc().
+ * Context: Interrupts off.
  */
 void perf_put_guest_lvtpc(void)
 {
@@ -175,6 +215,11 @@ void perf_put_guest_lvtpc(void)
 
 	/* The handler does nothing before that. */
 	barrier();
+
+	if (unlikely(__this_cpu_read(clearing_deferred))) {
+		__this_cpu_write(clearing_deferred, false);
+		perf_clear_dirty_counters();
+	}
 
 	if (unlikely(host_pmi_missed))
 		x86_repeat_host_pmi();

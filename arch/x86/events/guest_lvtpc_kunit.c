@@ -105,6 +105,28 @@ static void guest_controls_nothing_but_mask(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, writes[3].value, APIC_DM_NMI);
 }
 
+/* A guest that keeps the PMU masks and unmasks its PMIs meanwhile. */
+static void kept_lvtpc_follows_mask(struct kunit *test)
+{
+	unsigned long flags;
+
+	fake_host(test, no, no);
+
+	local_irq_save(flags);
+	perf_load_guest_lvtpc(APIC_LVT_MASKED);
+	perf_update_guest_lvtpc(APIC_DM_NMI | 0xff);
+	perf_update_guest_lvtpc(~0);
+	perf_put_guest_lvtpc();
+	local_irq_restore(flags);
+
+	KUNIT_ASSERT_EQ(test, nr_writes, 4);
+	KUNIT_EXPECT_EQ(test, writes[1].value, APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR);
+	KUNIT_EXPECT_TRUE(test, writes[1].loaded);
+	KUNIT_EXPECT_EQ(test, writes[2].value,
+			APIC_DM_FIXED | PERF_GUEST_PMI_VECTOR | APIC_LVT_MASKED);
+	KUNIT_EXPECT_EQ(test, writes[3].value, APIC_DM_NMI);
+}
+
 /* An NMI at any point in between finds that LVTPC is none of its business. */
 static void host_handler_is_kept_out_first(struct kunit *test)
 {
@@ -294,6 +316,82 @@ static void unrelated_nmi_leaves_guest_alone(struct kunit *test)
 	KUNIT_EXPECT_NE(test, ctrl[1], 0);
 }
 
+/*
+ * An event that is stopped, as by throttling, loses its counter to a guest as well: what
+ * it holds is neither lost nor taken for the event's afterwards, and the event
+ * goes on where it was.
+ */
+static void stopped_event_survives_guest(struct kunit *test)
+{
+	struct perf_event_attr attr = {
+		.type		= PERF_TYPE_HARDWARE,
+		.config		= PERF_COUNT_HW_INSTRUCTIONS,
+		.size		= sizeof(attr),
+		.sample_period	= 1ULL << 40,
+		.pinned		= 1,
+		.exclude_guest	= 1,
+	};
+	struct x86_pmu_capability cap;
+	struct perf_event *event;
+	u64 count[2], counter[2];
+	unsigned long flags;
+	s64 left;
+
+	perf_get_x86_pmu_capability(&cap);
+	if (!cap.passthrough)
+		kunit_skip(test, "no PMU that can be lent");
+
+	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
+						 NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	KUNIT_ASSERT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+
+	local_irq_save(flags);
+	perf_pmu_disable(event->pmu);
+	/* What a PMI does, before it is throttled: the counter has its next period. */
+	event->pmu->stop(event, PERF_EF_UPDATE);
+	event->pmu->start(event, PERF_EF_RELOAD);
+	event->pmu->stop(event, 0);
+	perf_pmu_enable(event->pmu);
+	rdpmcl(event->hw.event_base_rdpmc, counter[0]);
+	count[0] = local64_read(&event->count);
+	left = local64_read(&event->hw.period_left);
+
+	perf_guest_enter();
+	wrmsrl(event->hw.event_base, 0);
+	perf_guest_exit();
+
+	event->pmu->read(event);
+	count[1] = local64_read(&event->count);
+	perf_pmu_disable(event->pmu);
+	event->pmu->start(event, 0);
+	rdpmcl(event->hw.event_base_rdpmc, counter[1]);
+	perf_pmu_enable(event->pmu);
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, count[1], count[0]);
+	KUNIT_EXPECT_EQ(test, counter[1], counter[0]);
+	KUNIT_EXPECT_EQ(test, local64_read(&event->hw.period_left), left);
+}
+
+/* What was found at one hand-over has nothing to do with a PMI long after it. */
+static void repeated_host_pmi_is_forgotten(struct kunit *test)
+{
+	unsigned long flags;
+
+	fake_host(test, yes, yes);
+	load_and_put(0);
+
+	local_irq_save(flags);
+	perf_load_guest_lvtpc(0);
+	x86_handle_guest_pmi();
+	perf_put_guest_lvtpc();
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_EQ(test, nr_told, 1);
+}
+
 static int guest_lvtpc_test_init(struct kunit *test)
 {
 	int cpu = get_cpu();
@@ -308,6 +406,7 @@ static int guest_lvtpc_test_init(struct kunit *test)
 
 static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(guest_controls_nothing_but_mask),
+	KUNIT_CASE(kept_lvtpc_follows_mask),
 	KUNIT_CASE(host_handler_is_kept_out_first),
 	KUNIT_CASE(mask_is_ignored_while_host_traces),
 	KUNIT_CASE(missed_host_pmi_is_repeated),
@@ -315,6 +414,8 @@ static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(missed_branch_trace_pmi_is_repeated),
 	KUNIT_CASE(host_pmi_is_not_passed_on),
 	KUNIT_CASE(unrelated_nmi_leaves_guest_alone),
+	KUNIT_CASE(stopped_event_survives_guest),
+	KUNIT_CASE(repeated_host_pmi_is_forgotten),
 	{ }
 };
 

@@ -2,26 +2,33 @@
 /*
  * Guests that own the PMU while they run
  *
- * A vCPU takes the PMU of its CPU over from perf right before it enters the
- * guest, and hands it back right after the guest has exited to something that
- * is not handled in the exit fastpath.  IRQs are off all the while:
+ * A vCPU takes the PMU of its CPU over from perf right before it enters the guest:
  *
- *   load: perf_guest_enter()		host events are out of the PMU
+ *   load: perf_guest_enter()		host events are stopped
  *	   perf_load_guest_lvtpc()	overflows interrupt on the guest's behalf
  *	   ->passthrough_stop()		nothing counts while values change
- *	   counters, selectors
- *	   ->passthrough_load()		overflow status, fixed counters' control
+ *	   counters, selectors, fixed counters' control
+ *	   ->passthrough_load()		overflow status
  *
  *   put:  ->passthrough_put()		nothing counts
- *	   counters, selectors
+ *	   counters, selectors, fixed counters' control
  *	   perf_put_guest_lvtpc()	overflows are NMIs for perf
- *	   perf_guest_exit()		host events are back
+ *	   perf_guest_exit()		host events go on
  *
- * Outside this window memory is authoritative: hardware holds nothing of the
- * guest, reads and writes by user space or by the emulator need not touch it.
+ * If the host has events there, the PMU is handed back right after the guest has
+ * exited to something that is not handled in the exit fastpath, and IRQs are off all
+ * the while.  Otherwise the state stays where it is, which costs nothing: outside of
+ * guest mode no counter of it runs.  It is taken out when perf wants the PMU,
+ * which may be at any time when IRQs are on, and at the latest when the vCPU is put.
  *
- * Whoever hands the PMU over leaves it stopped or with no counter enabled, and
- * doesn't care what else is in it.  KVM hands it back with all counters that it
+ * Memory is authoritative unless pmu->in_hw says that the state is in the registers.
+ * Only the CPU that the vCPU is loaded on may look there, and with IRQs off, as it
+ * may be gone right after: what is looked at or changed often is done in place, see
+ * below, everything else calls kvm_passthrough_pmu_reclaim() first.  Ioctls find the
+ * state in memory, vcpu_put() saw to that.
+ *
+ * Whoever hands the PMU over leaves no counter enabled, and doesn't care what else
+ * is in it.  KVM hands it back with all counters that it
  * loaded, their selectors and the control of the fixed counters zeroed:
  *
  *  - perf enables all counters in GLOBAL_CTRL, and an enabled selector that is
@@ -314,27 +321,63 @@ bool kvm_passthrough_pmu_withheld_msr(struct kvm_vcpu *vcpu, u32 msr, u64 data)
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_withheld_msr);
 
-static bool wants_pmi(struct kvm_pmc *pmc)
+static u32 counter_rdpmc(struct kvm_pmc *pmc)
 {
-	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	return pmc_is_gp(pmc) ? pmc->idx :
+				host_regs.fixed_rdpmc + pmc->idx - KVM_FIXED_PMC_BASE_IDX;
+}
 
-	if (pmc_is_gp(pmc))
-		return pmc->eventsel & ARCH_PERFMON_EVENTSEL_INT;
-
-	return fixed_ctrl_field(pmu->fixed_ctr_ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
-	       INTEL_FIXED_0_ENABLE_PMI;
+static u32 counter_msr(struct kvm_pmc *pmc)
+{
+	return pmc_is_gp(pmc) ? host_regs.gp_counter + pmc->idx * host_regs.gp_stride :
+				host_regs.fixed_counter + pmc->idx - KVM_FIXED_PMC_BASE_IDX;
 }
 
 /*
- * Has a counter that is still in hardware passed 0 since it was loaded?  If the
+ * If a guest was told that its counters are narrower than they are, set the bits
+ * in between: the counter then overflows when the guest's would.
+ */
+static u64 counter_hw_value(struct kvm_pmc *pmc)
+{
+	u64 host_mask = pmc_is_gp(pmc) ? host_gp_mask : host_fixed_mask;
+
+	return pmc->counter | (host_mask & ~pmc_bitmask(pmc));
+}
+
+static bool selector_wants_pmi(u64 selector)
+{
+	return selector & ARCH_PERFMON_EVENTSEL_INT;
+}
+
+static bool fixed_wants_pmi(struct kvm_pmc *pmc, u64 ctrl)
+{
+	return fixed_ctrl_field(ctrl, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
+	       INTEL_FIXED_0_ENABLE_PMI;
+}
+
+/* Did the guest ask for interrupts of a counter? */
+static bool wants_pmi(struct kvm_pmc *pmc)
+{
+	return pmc_is_gp(pmc) ? selector_wants_pmi(pmc->eventsel) :
+				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl);
+}
+
+/* Does hardware make them? */
+static bool makes_pmi(struct kvm_pmc *pmc)
+{
+	return pmc_is_gp(pmc) ? selector_wants_pmi(pmc->eventsel_hw) :
+				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl_hw);
+}
+
+/*
+ * Has a counter that is still in hardware passed 0 since KVM saw it last?  If the
  * guest wrote to it in between, the answer may be wrong.
  */
 static bool has_wrapped(struct kvm_pmc *pmc)
 {
 	u64 now;
 
-	rdpmcl(pmc_is_gp(pmc) ? pmc->idx :
-				host_regs.fixed_rdpmc + pmc->idx - KVM_FIXED_PMC_BASE_IDX, now);
+	rdpmcl(counter_rdpmc(pmc), now);
 
 	return kvm_passthrough_wrapped(pmc->counter, now, pmc_bitmask(pmc));
 }
@@ -345,12 +388,12 @@ static bool has_wrapped(struct kvm_pmc *pmc)
  * the status by now, so make the request that the PMI would make.  If the PMI
  * does arrive in time, which is the rule, its request is the same one.
  *
- * A bit of the status that was set all the time, because the guest has not
- * cleared it, tells nothing.  The counter does, if the guest left it alone.  Any
- * guest that is serious about interrupts clears the bit before it touches the
- * counter.
+ * A bit of the status that the guest has had the interrupt for, or that was set when
+ * the state was loaded, tells nothing as long as the guest has not cleared it.  The
+ * counter does, if the guest left it alone.  Any guest that is serious about
+ * interrupts clears the bit before it touches the counter.
  */
-static void request_late_pmi(struct kvm_vcpu *vcpu, u64 loaded_status)
+static void request_late_pmi(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	struct kvm_pmc *pmc;
@@ -360,8 +403,8 @@ static void request_late_pmi(struct kvm_vcpu *vcpu, u64 loaded_status)
 		return;
 
 	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
-		if (wants_pmi(pmc) &&
-		    (!(loaded_status & BIT_ULL(pmc->idx)) || has_wrapped(pmc))) {
+		if (makes_pmi(pmc) &&
+		    (!(pmu->status_told & BIT_ULL(pmc->idx)) || has_wrapped(pmc))) {
 			kvm_make_request(KVM_REQ_PMI, vcpu);
 			return;
 		}
@@ -371,34 +414,108 @@ static void request_late_pmi(struct kvm_vcpu *vcpu, u64 loaded_status)
 /*
  * RDPMC is much cheaper than WRMSR, and with the counters of a guest that leaves
  * them alone there is nothing to write.
- *
- * If a guest was told that its counters are narrower than they are, set the bits
- * in between: the counter then overflows when the guest's would.
  */
-static bool load_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr, u64 host_mask)
+static bool load_counter(struct kvm_pmc *pmc)
 {
-	u64 value = pmc->counter | (host_mask & ~pmc_bitmask(pmc));
+	u64 value = counter_hw_value(pmc);
 	u64 now;
 
-	rdpmcl(rdpmc, now);
+	rdpmcl(counter_rdpmc(pmc), now);
 	if (now == value)
 		return false;
 
-	wrmsrl(msr, value);
+	wrmsrl(counter_msr(pmc), value);
 	return true;
 }
 
-static bool put_counter(struct kvm_pmc *pmc, u32 rdpmc, u32 msr)
+static void see_counter(struct kvm_pmc *pmc)
 {
 	u64 now;
 
-	rdpmcl(rdpmc, now);
+	rdpmcl(counter_rdpmc(pmc), now);
+	pmc->counter = now & pmc_bitmask(pmc);
+}
+
+static bool put_counter(struct kvm_pmc *pmc)
+{
+	u64 now;
+
+	rdpmcl(counter_rdpmc(pmc), now);
 	pmc->counter = now & pmc_bitmask(pmc);
 	if (!now)
 		return false;
 
-	wrmsrl(msr, 0);
+	wrmsrl(counter_msr(pmc), 0);
 	return true;
+}
+
+/*
+ * What the host has left in a selector makes no difference as long as it doesn't
+ * enable the counter, and that is what perf guarantees.
+ */
+static bool enables(u64 selector)
+{
+	return selector & ARCH_PERFMON_EVENTSEL_ENABLE;
+}
+
+/* Hardware has the last word on some of the bits, the others are in memory for good. */
+static void see_status(struct kvm_pmu *pmu)
+{
+	u64 bits = kvm_pmu_call(passthrough_status_bits)(pmu);
+	u64 status;
+
+	rdmsrl(host_regs.status, status);
+	pmu->global_status = (pmu->global_status & ~bits) | (status & bits);
+}
+
+/*
+ * What is in the status at this moment is no reason for an interrupt, or it is on its
+ * way already.
+ */
+static void tell_all(struct kvm_pmu *pmu)
+{
+	see_status(pmu);
+	pmu->status_told = pmu->global_status;
+	pmu->silent_counters = 0;
+}
+
+/*
+ * A counter is about to run, with interrupts or without.  An overflow that it left
+ * behind when it ran without them must not make one later.
+ */
+static void note_silence(struct kvm_pmc *pmc, bool silent)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	if (silent)
+		pmu->silent_counters |= BIT_ULL(pmc->idx);
+	else if (pmu->silent_counters & BIT_ULL(pmc->idx))
+		tell_all(pmu);
+}
+
+static void write_selector(struct kvm_pmc *pmc, u64 selector)
+{
+	wrmsrl(host_regs.gp_selector + pmc->idx * host_regs.gp_stride, selector);
+	if (enables(selector))
+		note_silence(pmc, !selector_wants_pmi(selector));
+}
+
+static void write_fixed_ctrl(struct kvm_pmu *pmu, u64 value)
+{
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (pmu->fixed_ctr_ctrl_loaded == value)
+		return;
+
+	wrmsrl(host_regs.fixed_ctrl, value);
+	pmu->fixed_ctr_ctrl_loaded = value;
+
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++) {
+		pmc = &pmu->fixed_counters[i];
+		if (fixed_ctrl_field(value, i) & (INTEL_FIXED_0_KERNEL | INTEL_FIXED_0_USER))
+			note_silence(pmc, !fixed_wants_pmi(pmc, value));
+	}
 }
 
 /**
@@ -450,35 +567,80 @@ u64 kvm_passthrough_pmu_put_status(u64 mask)
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_put_status);
 
+/**
+ * kvm_passthrough_pmu_update_lvtpc - follow the guest's LVTPC
+ * @vcpu: vCPU whose state is in hardware
+ *
+ * Context: IRQs off.
+ */
+void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	bool was_unmasked = pmu->lvtpc_unmasked;
+
+	pmu->lvtpc_hw = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
+	pmu->lvtpc_unmasked = !(pmu->lvtpc_hw & APIC_LVT_MASKED);
+	perf_update_guest_lvtpc(pmu->lvtpc_hw);
+
+	/* It is the overflow that interrupts, not the status. */
+	if (pmu->lvtpc_unmasked && !was_unmasked)
+		tell_all(pmu);
+}
+
+/**
+ * kvm_passthrough_pmu_forget_cleared - learn which overflows the guest has cleared
+ * @pmu: the vPMU of a vCPU whose state is in hardware
+ *
+ * The guest may clear its status without an exit, and the next overflow is a new one.
+ *
+ * Context: IRQs off.
+ */
+void kvm_passthrough_pmu_forget_cleared(struct kvm_pmu *pmu)
+{
+	see_status(pmu);
+	pmu->status_told &= pmu->global_status;
+}
+
+/*
+ * A counter that is narrower than hardware's overflows in time only once, see
+ * counter_hw_value(): such a vCPU is to be loaded after each exit.
+ */
+static bool has_narrow_counters(struct kvm_pmu *pmu)
+{
+	return (pmu->nr_arch_gp_counters && pmu->counter_bitmask[KVM_PMC_GP] != host_gp_mask) ||
+	       (pmu->nr_arch_fixed_counters &&
+		pmu->counter_bitmask[KVM_PMC_FIXED] != host_fixed_mask);
+}
+
 /* See kvm_passthrough_pmu_load(). */
 void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, i;
 	struct kvm_pmc *pmc;
-	u32 lvtpc;
 
 	lockdep_assert_irqs_disabled();
 
 	++vcpu->stat.passthrough_pmu_loads;
 
-	lvtpc = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
-	pmu->lvtpc_unmasked = !(lvtpc & APIC_LVT_MASKED);
+	pmu->lvtpc_hw = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
+	pmu->lvtpc_unmasked = !(pmu->lvtpc_hw & APIC_LVT_MASKED);
 
-	perf_guest_enter();
-	perf_load_guest_lvtpc(lvtpc);
+	pmu->keep_in_hw = perf_guest_enter() && !has_narrow_counters(pmu);
+	perf_load_guest_lvtpc(pmu->lvtpc_hw);
 
 	kvm_pmu_call(passthrough_stop)();
 
+	pmu->silent_counters = 0;
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += load_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride,
-					 host_gp_mask);
-		wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, pmc->eventsel_hw);
+		counters += load_counter(pmc);
+		if (enables(pmc->eventsel_hw))
+			write_selector(pmc, pmc->eventsel_hw);
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += load_counter(&pmu->fixed_counters[i], host_regs.fixed_rdpmc + i,
-					 host_regs.fixed_counter + i, host_fixed_mask);
+		counters += load_counter(&pmu->fixed_counters[i]);
 
 	/*
 	 * A guest that doesn't have GLOBAL_STATUS could never clear an overflow,
@@ -486,8 +648,13 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	 */
 	if (!kvm_pmu_has_perf_global_ctrl(pmu))
 		pmu->global_status = 0;
+	pmu->status_told = pmu->global_status;
 
 	kvm_pmu_call(passthrough_load)(vcpu);
+	/* perf knows it to be 0. */
+	write_fixed_ctrl(pmu, pmu->fixed_ctr_ctrl_hw);
+
+	pmu->in_hw = true;
 
 	trace_kvm_passthrough_pmu_load(vcpu->vcpu_id, counters, pmu->nr_arch_gp_counters,
 				       pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
@@ -499,33 +666,171 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, selectors = 0, i;
-	u64 status = pmu->global_status;
 	struct kvm_pmc *pmc;
 
 	lockdep_assert_irqs_disabled();
 
 	kvm_pmu_call(passthrough_put)(vcpu);
-	request_late_pmi(vcpu, status);
+	request_late_pmi(vcpu);
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += put_counter(pmc, i, host_regs.gp_counter + i * host_regs.gp_stride);
-		/* Selectors always exit, hence hold what was loaded. */
-		if (pmc->eventsel_hw) {
-			wrmsrl(host_regs.gp_selector + i * host_regs.gp_stride, 0);
+		counters += put_counter(pmc);
+		/* Selectors always exit, hence hold what was written last. */
+		if (enables(pmc->eventsel_hw)) {
+			write_selector(pmc, 0);
 			selectors++;
 		}
 	}
 	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += put_counter(&pmu->fixed_counters[i], host_regs.fixed_rdpmc + i,
-					host_regs.fixed_counter + i);
+		counters += put_counter(&pmu->fixed_counters[i]);
+
+	/* perf relies on 0 here. */
+	write_fixed_ctrl(pmu, 0);
 
 	trace_kvm_passthrough_pmu_put(vcpu->vcpu_id, counters, selectors,
 				      pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
 				      pmu->global_status);
 
+	pmu->in_hw = false;
+	pmu->keep_in_hw = false;
+
 	perf_put_guest_lvtpc();
 	perf_guest_exit();
+}
+
+/* See kvm_passthrough_pmu_reclaim(). */
+void __kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu)
+{
+	guard(irqsave)();
+
+	/* perf may have been here first. */
+	if (vcpu_to_pmu(vcpu)->in_hw)
+		__kvm_passthrough_pmu_put(vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_return - perf wants the PMU of this CPU back
+ *
+ * Context: IRQs off, called by perf, which may hold the locks of its contexts and that
+ * of the run queue.  Interrupts anything but what runs with IRQs off.
+ */
+void kvm_passthrough_pmu_return(void)
+{
+	struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
+
+	if (WARN_ON_ONCE(!vcpu || !vcpu_to_pmu(vcpu)->in_hw))
+		return;
+
+	__kvm_passthrough_pmu_put(vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_read_counter - read a counter where it is
+ * @pmc: counter of a vCPU that owns the PMU while it runs
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: its value.
+ */
+u64 kvm_passthrough_pmu_read_counter(struct kvm_pmc *pmc)
+{
+	u64 now;
+
+	guard(irqsave)();
+
+	if (!pmc_to_pmu(pmc)->in_hw)
+		return pmc->counter;
+
+	rdpmcl(counter_rdpmc(pmc), now);
+	return now & pmc_bitmask(pmc);
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_read_counter);
+
+/**
+ * kvm_passthrough_pmu_write_counter - write a counter where it is
+ * @pmc: counter of a vCPU that owns the PMU while it runs
+ * @value: its value, of which superfluous bits are ignored
+ *
+ * Context: vCPU loaded.
+ */
+void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value)
+{
+	guard(irqsave)();
+
+	pmc->counter = value & pmc_bitmask(pmc);
+	if (pmc_to_pmu(pmc)->in_hw)
+		wrmsrl(counter_msr(pmc), counter_hw_value(pmc));
+}
+
+/**
+ * kvm_passthrough_pmu_status - what is the guest's overflow status?
+ * @pmu: any vPMU
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: the value of GLOBAL_STATUS.
+ */
+u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu)
+{
+	guard(irqsave)();
+
+	if (pmu->in_hw)
+		see_status(pmu);
+	return pmu->global_status;
+}
+
+/**
+ * kvm_passthrough_pmu_change_status - change the guest's overflow status where it is
+ * @pmu: any vPMU
+ * @clear: bits to clear, may have some that are clear or reserved
+ * @set: bits to set, only some that are not reserved; they are no overflows
+ *
+ * Context: vCPU loaded.
+ */
+void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set)
+{
+	u64 bits;
+
+	guard(irqsave)();
+
+	pmu->global_status = (pmu->global_status & ~clear) | set;
+	pmu->status_told = (pmu->status_told & ~clear) | set;
+	if (!pmu->in_hw)
+		return;
+
+	bits = kvm_pmu_call(passthrough_status_bits)(pmu);
+	if (clear & bits)
+		wrmsrl(host_regs.status_clear, clear & bits);
+	if (set & bits)
+		wrmsrl(host_regs.status_set, set & bits);
+}
+
+/* See kvm_passthrough_pmu_global_ctrl(). */
+void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu)
+{
+	guard(irqsave)();
+
+	if (pmu->global_ctrl_stale)
+		kvm_pmu_call(passthrough_read_global_ctrl)(pmu_to_vcpu(pmu));
+}
+
+/**
+ * kvm_passthrough_pmu_write_global_ctrl - write GLOBAL_CTRL where it is
+ * @vcpu: vCPU that owns the PMU while it runs
+ * @value: the value, a valid one
+ *
+ * Context: vCPU loaded.
+ */
+void kvm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu, u64 value)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	guard(irqsave)();
+
+	pmu->global_ctrl = value;
+	pmu->global_ctrl_stale = false;
+	kvm_pmu_call(passthrough_write_global_ctrl)(vcpu);
 }
 
 /**
@@ -533,14 +838,15 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
  *
  * The interrupt arrives where it was raised, but not always in time: it may take
  * until after the exit, to when IRQs are enabled again.  Preemption is still off
- * then, and the running vCPU is the one that owned the PMU.  The status of the
- * overflow is in memory by now, what is left is to tell the guest.
+ * then, and the running vCPU is the one that owns the PMU, or owned it last.  The
+ * status of the overflow is where the state is, what is left is to tell the guest.
  *
  * Context: interrupt, called by perf.
  */
 void kvm_passthrough_pmu_handle_pmi(void)
 {
 	struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
+	bool requested = false;
 	struct kvm_pmu *pmu;
 	struct kvm_pmc *pmc;
 	int i;
@@ -559,12 +865,32 @@ void kvm_passthrough_pmu_handle_pmi(void)
 	 * this interrupt tells of it.
 	 */
 	pmu = vcpu_to_pmu(vcpu);
-	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
-		if (wants_pmi(pmc)) {
-			++vcpu->stat.passthrough_pmu_pmis;
-			kvm_make_request(KVM_REQ_PMI, vcpu);
-			return;
+	if (pmu->in_hw) {
+		see_status(pmu);
+		if (host_regs.pmi_masks) {
+			pmu->lvtpc_hw |= APIC_LVT_MASKED;
+			pmu->lvtpc_unmasked = false;
 		}
+	}
+
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->global_status) {
+		if (!makes_pmi(pmc))
+			continue;
+
+		if (pmu->in_hw) {
+			pmu->status_told |= BIT_ULL(pmc->idx);
+			see_counter(pmc);
+		}
+		requested = true;
+	}
+
+	/* See __kvm_passthrough_pmu_load(). */
+	if (pmu->in_hw && !kvm_pmu_has_perf_global_ctrl(pmu))
+		kvm_passthrough_pmu_change_status(pmu, pmu->global_status, 0);
+
+	if (requested) {
+		++vcpu->stat.passthrough_pmu_pmis;
+		kvm_make_request(KVM_REQ_PMI, vcpu);
 	}
 }
 
@@ -586,6 +912,23 @@ static bool counts_insns(struct kvm_pmc *pmc)
 		 AMD64_RAW_EVENT_MASK_NB);
 }
 
+static void set_selector(struct kvm_pmc *pmc, u64 selector)
+{
+	u64 old;
+
+	guard(irqsave)();
+
+	old = pmc->eventsel_hw;
+	pmc->eventsel_hw = selector;
+	if (!pmc_to_pmu(pmc)->in_hw || selector == old)
+		return;
+
+	if (enables(selector))
+		write_selector(pmc, selector);
+	else if (enables(old))
+		write_selector(pmc, 0);
+}
+
 /**
  * kvm_passthrough_pmu_reprogram - work out what hardware runs for a counter
  * @pmc: counter whose selector may have changed
@@ -593,54 +936,77 @@ static bool counts_insns(struct kvm_pmc *pmc)
  *
  * Starts from what the guest wrote each time.  A counter that isn't allowed to count,
  * or whose event can't be left to hardware, is left in place, but doesn't count.
+ * Fixed counters need kvm_passthrough_pmu_update_fixed() afterwards.
  *
- * Context: vCPU loaded, the vCPU doesn't own the PMU.
+ * Context: vCPU loaded.
  */
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	bool runs = allowed;
-	bool kernel;
+	u64 selector, field;
 
 	if (pmc_is_gp(pmc)) {
-		pmc->eventsel_hw = pmc->eventsel & ~(host_regs.selector_clear |
-						     host_regs.selector_refuse);
-		pmc->eventsel_hw |= host_regs.selector_set;
-		if (!runs || !is_gp_event_sound(pmc->eventsel))
-			pmc->eventsel_hw &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
-		runs = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_ENABLE;
-		kernel = pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_OS;
+		selector = pmc->eventsel & ~(host_regs.selector_clear |
+					     host_regs.selector_refuse);
+		selector |= host_regs.selector_set;
+		if (!allowed || !is_gp_event_sound(pmc->eventsel))
+			selector &= ~ARCH_PERFMON_EVENTSEL_ENABLE;
+		set_selector(pmc, selector);
 	} else {
-		u64 field = intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
-						    INTEL_FIXED_BITS_MASK);
+		field = intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
+						INTEL_FIXED_BITS_MASK);
 
 		pmu->fixed_ctr_ctrl_hw &= ~field;
-		if (runs)
+		if (allowed)
 			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field;
-		kernel = pmu->fixed_ctr_ctrl_hw &
-			 intel_fixed_bits_by_idx(pmc->idx - KVM_FIXED_PMC_BASE_IDX,
-						 INTEL_FIXED_0_KERNEL);
 	}
 
-	if (runs && kernel && counts_insns(pmc))
-		pmu->insn_counters_hw |= BIT_ULL(pmc->idx);
+	if (pmc_speculative_in_use(pmc) && counts_insns(pmc))
+		pmu->insn_counters |= BIT_ULL(pmc->idx);
 	else
-		pmu->insn_counters_hw &= ~BIT_ULL(pmc->idx);
+		pmu->insn_counters &= ~BIT_ULL(pmc->idx);
+}
+
+/**
+ * kvm_passthrough_pmu_update_fixed - let hardware run what was worked out
+ * @vcpu: vCPU that owns the PMU while it runs
+ *
+ * For fixed counters, which share a register: after all of them were worked out.
+ *
+ * Context: vCPU loaded.
+ */
+void kvm_passthrough_pmu_update_fixed(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	guard(irqsave)();
+
+	if (pmu->in_hw)
+		write_fixed_ctrl(pmu, pmu->fixed_ctr_ctrl_hw);
 }
 
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
  * @pmc: counter that would have counted the event
  *
- * Context: vCPU loaded, the vCPU doesn't own the PMU.
+ * Context: vCPU loaded.
  */
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	guard(irqsave)();
+
+	if (pmu->in_hw)
+		see_counter(pmc);
+
 	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
+	if (pmu->in_hw)
+		wrmsrl(counter_msr(pmc), counter_hw_value(pmc));
 	if (pmc->counter)
 		return;
 
-	pmc_to_pmu(pmc)->global_status |= BIT_ULL(pmc->idx);
+	kvm_passthrough_pmu_change_status(pmu, 0, BIT_ULL(pmc->idx));
 
 	if (wants_pmi(pmc))
 		kvm_make_request(KVM_REQ_PMI, pmc->vcpu);

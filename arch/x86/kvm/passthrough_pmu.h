@@ -5,6 +5,7 @@
 #include <linux/jump_label.h>
 #include <linux/kvm_host.h>
 
+#include "lapic.h"
 #include "passthrough_policy.h"
 #include "pmu.h"
 
@@ -18,6 +19,8 @@
  *	KVM is able to offer
  * @fixed_counter: MSR of fixed counter 0
  * @fixed_rdpmc: what to add to the number of a fixed counter for RDPMC
+ * @fixed_ctrl: MSR that controls the fixed counters, 0 if there are none
+ * @pmi_masks: a PMI masks LVTPC
  * @selector_clear: bits of a selector that must not get into hardware
  * @selector_set: bits that each selector has in hardware
  * @selector_refuse: bits that this host's hardware doesn't know; a counter whose
@@ -42,6 +45,8 @@ struct kvm_passthrough_pmu_regs {
 	u8 max_gp;
 	u32 fixed_counter;
 	u32 fixed_rdpmc;
+	u32 fixed_ctrl;
+	bool pmi_masks;
 	u64 selector_clear;
 	u64 selector_set;
 	u64 selector_refuse;
@@ -70,11 +75,21 @@ void kvm_passthrough_pmu_put_vm(struct kvm *kvm);
 bool kvm_passthrough_pmu_withheld_msr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
 void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu);
 void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu);
+void __kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_return(void);
+void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_forget_cleared(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_load_status(u64 want, u64 mask);
 u64 kvm_passthrough_pmu_put_status(u64 mask);
 void kvm_passthrough_pmu_handle_pmi(void);
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed);
+void kvm_passthrough_pmu_update_fixed(struct kvm_vcpu *vcpu);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
+void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value);
+u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);
+void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set);
+void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu);
+void kvm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu, u64 value);
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 							 bool has_full_width);
 
@@ -89,23 +104,31 @@ static inline bool kvm_vcpu_has_passthrough_pmu(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvm_passthrough_pmu_load - hand the PMU of this CPU over to a vCPU
+ * kvm_passthrough_pmu_load - have the PMU of this CPU hold a vCPU's state
  * @vcpu: the vCPU, about to run
  *
- * Does nothing for a vCPU that doesn't own the PMU while it runs.
+ * Does nothing for a vCPU that doesn't own the PMU while it runs, and next to nothing
+ * if its state is still there.
  *
  * Context: IRQs off until after kvm_passthrough_pmu_put(); KVM_REQ_PMU has been
  *	    handled.  Only NMIs can interrupt, and perf keeps those off the PMU.
  */
 static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
-	if (kvm_vcpu_has_passthrough_pmu(vcpu))
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	if (!pmu->in_hw)
 		__kvm_passthrough_pmu_load(vcpu);
+	else if (unlikely(kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC) != pmu->lvtpc_hw))
+		kvm_passthrough_pmu_update_lvtpc(vcpu);
 }
 
 /**
- * kvm_passthrough_pmu_put - take the PMU of this CPU back from a vCPU
- * @vcpu: the vCPU that kvm_passthrough_pmu_load() handed it over to
+ * kvm_passthrough_pmu_put - take the PMU of this CPU back, if the host wants it
+ * @vcpu: the vCPU that kvm_passthrough_pmu_load() was called for
  *
  * Interrupts of the vCPU's counters that are pending in the local APIC are still
  * to be taken, by kvm_passthrough_pmu_handle_pmi().
@@ -114,20 +137,54 @@ static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
  */
 static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
-	if (kvm_vcpu_has_passthrough_pmu(vcpu))
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
+		return;
+
+	if (!pmu->keep_in_hw)
 		__kvm_passthrough_pmu_put(vcpu);
+	else if (unlikely(pmu->status_told))
+		kvm_passthrough_pmu_forget_cleared(pmu);
+}
+
+/**
+ * kvm_passthrough_pmu_reclaim - take the PMU of this CPU back, if it holds @vcpu's state
+ * @vcpu: the vCPU, which is loaded on this CPU or on none
+ *
+ * From here on, until kvm_passthrough_pmu_load(), memory is authoritative.
+ *
+ * Context: any, but between kvm_passthrough_pmu_load() and kvm_passthrough_pmu_put().
+ */
+static inline void kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu)
+{
+	if (kvm_vcpu_has_passthrough_pmu(vcpu) && vcpu_to_pmu(vcpu)->in_hw)
+		__kvm_passthrough_pmu_reclaim(vcpu);
+}
+
+/**
+ * kvm_passthrough_pmu_global_ctrl - what is the guest's GLOBAL_CTRL?
+ * @pmu: any vPMU
+ *
+ * Context: vCPU loaded, or nobody else has access to it.
+ *
+ * Return: the value, which pmu->global_ctrl has from here on until the vCPU runs.
+ */
+static inline u64 kvm_passthrough_pmu_global_ctrl(struct kvm_pmu *pmu)
+{
+	/* In this order: an interrupt may bring the one up to date and clear the other. */
+	if (READ_ONCE(pmu->global_ctrl_stale))
+		__kvm_passthrough_pmu_read_global_ctrl(pmu);
+	return READ_ONCE(pmu->global_ctrl);
 }
 
 /*
- * Would a privileged instruction that KVM emulates have to be counted?  The
- * exit fastpath handles no others, so that counters for user mode don't matter.
+ * Has the guest enabled a counter for retired instructions, of any privilege level?
+ * Says yes for a while after the guest has written selectors.
  */
-static inline bool kvm_passthrough_pmu_counts_insns(struct kvm_vcpu *vcpu)
+static inline bool kvm_passthrough_pmu_may_count_insns(struct kvm_pmu *pmu)
 {
-	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-
-	return kvm_vcpu_has_passthrough_pmu(vcpu) &&
-	       (pmu->insn_counters_hw & pmu->global_ctrl);
+	return pmu->insn_counters || atomic64_read(&pmu->__reprogram_pmi);
 }
 
 #endif /* __KVM_X86_PASSTHROUGH_PMU_H */

@@ -13,9 +13,9 @@
  * gain one with each entry.  That has always been so for what perf counts in
  * guests, and can't be told from a guest's own instruction: KVM doesn't correct it.
  *
- * Between load and put, hardware has the last word on PerfCntrGlobalCtl if the
- * guest may write it without a #VMEXIT.  Hence pmu->global_ctrl is read back after
- * each #VMEXIT, and is right for the exit fastpath and all that comes after put.
+ * Between load and put, hardware has the last word on PerfCntrGlobalCtl, as the guest
+ * may write it without a #VMEXIT.  Hence each #VMEXIT marks pmu->global_ctrl as stale,
+ * and whoever wants to know it reads it back.
  *
  * Nothing of this is in the VMCB or in the VMSA of SEV-ES guests: counters,
  * selectors and globals are KVM's to switch for these guests, too.
@@ -99,9 +99,22 @@ static u64 guest_counters(struct kvm_pmu *pmu)
 }
 
 /**
+ * svm_passthrough_pmu_status_bits - which overflow status does hardware hold?
+ * @pmu: the vPMU of a vCPU that owns the PMU while it runs
+ *
+ * Context: any.
+ *
+ * Return: bits of PerfCntrGlobalStatus.
+ */
+u64 svm_passthrough_pmu_status_bits(struct kvm_pmu *pmu)
+{
+	return guest_counters(pmu);
+}
+
+/**
  * svm_passthrough_pmu_stop - stop all counters
  *
- * Context: IRQs off, the host's events are out of the PMU.
+ * Context: IRQs off, the host's events are stopped.
  */
 void svm_passthrough_pmu_stop(void)
 {
@@ -138,6 +151,9 @@ void svm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 
+	if (pmu->global_ctrl_stale)
+		svm_passthrough_pmu_read_global_ctrl(vcpu);
+
 	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 0);
 
 	pmu->global_status = kvm_passthrough_pmu_put_status(host_status_bits) &
@@ -146,9 +162,9 @@ void svm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 
 /**
  * svm_passthrough_pmu_read_global_ctrl - learn what the guest wrote
- * @vcpu: vCPU that may write PerfCntrGlobalCtl without a #VMEXIT
+ * @vcpu: vCPU that may have written PerfCntrGlobalCtl without a #VMEXIT
  *
- * Context: after #VMEXIT, IRQs off, before anything looks at pmu->global_ctrl.
+ * Context: IRQs off, the vCPU's state is in hardware.
  */
 void svm_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 {
@@ -157,6 +173,23 @@ void svm_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 
 	rdmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, ctrl);
 	pmu->global_ctrl = ctrl & guest_counters(pmu);
+	pmu->global_ctrl_stale = false;
+}
+
+/**
+ * svm_passthrough_pmu_write_global_ctrl - make hardware agree with KVM
+ * @vcpu: vCPU that owns the PMU while it runs
+ *
+ * For all writes but the guest's own ones.
+ *
+ * Context: IRQs off.
+ */
+void svm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (pmu->in_hw)
+		wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, pmu->global_ctrl & guest_counters(pmu));
 }
 
 static void svm_update_msr_intercepts(struct kvm_vcpu *vcpu,

@@ -41,6 +41,8 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	.status_set	= MSR_CORE_PERF_GLOBAL_STATUS_SET,
 	.fixed_counter	= MSR_CORE_PERF_FIXED_CTR0,
 	.fixed_rdpmc	= INTEL_PMC_FIXED_RDPMC_BASE,
+	.fixed_ctrl	= MSR_CORE_PERF_FIXED_CTR_CTRL,
+	.pmi_masks	= true,
 	/*
 	 * The guest may set the pin control bit, which is a remnant that today's
 	 * processors need not take.  AnyThread would count another guest.
@@ -79,7 +81,7 @@ static u64 vmx_host_trace_bit(void)
  *    perf takes no notice of it.
  *
  * OvfBuffer (62) and CondChgd (63) are taken by versions 2 and later alike.  They
- * aren't loaded, see vmx_loadable_status(), and perf goes by the indices in its
+ * aren't loaded, see vmx_passthrough_pmu_status_bits(), and perf goes by the indices in its
  * debug store.
  */
 static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *regs)
@@ -149,20 +151,26 @@ void __init vmx_passthrough_pmu_setup(void)
 /**
  * vmx_passthrough_pmu_stop - stop all counters
  *
- * Context: IRQs off, the host's events are out of the PMU.
+ * Context: IRQs off, the host's events are stopped.
  */
 void vmx_passthrough_pmu_stop(void)
 {
 	wrmsrl(MSR_CORE_PERF_GLOBAL_CTRL, 0);
 }
 
-/*
- * Bits of the guest's status that hardware holds while the guest owns the PMU, and
- * lets itself be given by IA32_PERF_GLOBAL_STATUS_SET.  CondChgd can't be set, and
- * OvfBuffer is about a debug store that no guest has; user space may have put both
- * into the guest's status.
+/**
+ * vmx_passthrough_pmu_status_bits - which overflow status does hardware hold?
+ * @pmu: the vPMU of a vCPU that owns the PMU while it runs
+ *
+ * What hardware lets itself be given by IA32_PERF_GLOBAL_STATUS_SET.  CondChgd can't
+ * be set, and OvfBuffer is about a debug store that no guest has; user space may have
+ * put both into the guest's status.
+ *
+ * Context: any.
+ *
+ * Return: bits of IA32_PERF_GLOBAL_STATUS.
  */
-static u64 vmx_loadable_status(struct kvm_pmu *pmu)
+u64 vmx_passthrough_pmu_status_bits(struct kvm_pmu *pmu)
 {
 	return ~pmu->global_status_rsvd & ~(GLOBAL_STATUS_BUFFER_OVF | GLOBAL_STATUS_COND_CHG);
 }
@@ -172,11 +180,11 @@ bool __vmx_passthrough_pmu_keeps_status(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 
-	return pmu->global_status & ~vmx_loadable_status(pmu);
+	return pmu->global_status & ~vmx_passthrough_pmu_status_bits(pmu);
 }
 
 /**
- * vmx_passthrough_pmu_load - load overflow status and control of fixed counters
+ * vmx_passthrough_pmu_load - load overflow status
  * @vcpu: the vCPU that takes the PMU over
  *
  * IA32_PERF_GLOBAL_CTRL is up to VM-entry.
@@ -187,10 +195,8 @@ void vmx_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 
-	kvm_passthrough_pmu_load_status(pmu->global_status & vmx_loadable_status(pmu),
+	kvm_passthrough_pmu_load_status(pmu->global_status & vmx_passthrough_pmu_status_bits(pmu),
 					~vmx_host_trace_bit());
-
-	wrmsrl(MSR_CORE_PERF_FIXED_CTR_CTRL, pmu->fixed_ctr_ctrl_hw);
 }
 
 /**
@@ -212,12 +218,8 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	 * none of the guest's if hardware has them.  Beyond that, keep to what
 	 * KVM_SET_MSRS accepts on another host.
 	 */
-	pmu->global_status &= ~vmx_loadable_status(pmu);
-	pmu->global_status |= status & vmx_loadable_status(pmu);
-
-	/* perf relies on 0 here. */
-	if (pmu->fixed_ctr_ctrl_hw)
-		wrmsrl(MSR_CORE_PERF_FIXED_CTR_CTRL, 0);
+	pmu->global_status &= ~vmx_passthrough_pmu_status_bits(pmu);
+	pmu->global_status |= status & vmx_passthrough_pmu_status_bits(pmu);
 }
 
 /**
@@ -226,7 +228,7 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
  *
  * For all writes but the guest's own ones.
  *
- * Context: a VMCS of the vCPU is loaded.
+ * Context: a VMCS of the vCPU is loaded.  IRQs may be on or off.
  */
 void vmx_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu)
 {

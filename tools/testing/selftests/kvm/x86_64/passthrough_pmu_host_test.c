@@ -142,6 +142,42 @@ TEST(exclude_guest_times)
 	kvm_vm_free(vm);
 }
 
+/* Only what is on the PMU makes way for the guest, not all that is in its group. */
+TEST(members_of_other_pmus_go_on)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_TASK_CLOCK,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
+	};
+	struct reading m[2], c[2];
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = create_counting_guest(&vcpu);
+	int leader, member, clock;
+
+	guest_do(vcpu, GUEST_LOOP, 0, 0, 1);
+	leader = open_event(PERF_COUNT_HW_INSTRUCTIONS, false);
+	member = syscall(__NR_perf_event_open, &attr, 0, -1, leader, 0);
+	TEST_ASSERT(member >= 0, "Wanted a clock in the group, errno %d", errno);
+	clock = host_event_open_attr(&attr, 0, -1);
+	TEST_ASSERT(clock >= 0, "Wanted a software event, got %d", clock);
+
+	m[0] = read_event(member);
+	c[0] = read_event(clock);
+	guest_do(vcpu, GUEST_LOOP, 0, 0, GUEST_N);
+	c[1] = read_event(clock);
+	m[1] = read_event(member);
+
+	TEST_ASSERT(m[1].value - m[0].value >= c[1].value - c[0].value,
+		    "Wanted the clock in the group to run on while the guest did, got %lu of %lu ns",
+		    m[1].value - m[0].value, c[1].value - c[0].value);
+	close(clock);
+	close(member);
+	close(leader);
+	kvm_vm_free(vm);
+}
+
 /* Each kind of counter comes back, the fixed ones above all. */
 TEST(events_go_on_after_the_guest)
 {

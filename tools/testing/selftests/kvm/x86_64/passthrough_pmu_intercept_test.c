@@ -461,16 +461,24 @@ TEST(statistics)
 
 TEST(statistics_of_loads)
 {
-	struct pmu_model none = {};
+	struct pmu_model none = {}, narrow;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	uint64_t loads;
+	int fd;
 
+	/* With an event of the host each exit hands the PMU over, without only the first entry. */
 	vm = vm_create_passthrough_guest(&vcpu);
 	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
 	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+	TEST_ASSERT(loads, "Wanted a load of the PMU or more, got none");
+	fd = host_event_open(PERF_COUNT_HW_CPU_CYCLES, true, 0, -1);
+	TEST_ASSERT(fd >= 0, "Wanted an event with exclude_guest, got %d", fd);
+	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
+	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads") - loads;
 	TEST_ASSERT(loads >= NR, "Wanted %d loads of the PMU or more, got %lu", NR, loads);
 	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_pmis"), 0);
+	close(fd);
 	kvm_vm_free(vm);
 
 	if (!host_cpu_is_intel)
@@ -479,6 +487,17 @@ TEST(statistics_of_loads)
 	vcpu_set_pmu_model(vcpu, &none);
 	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
 	TEST_ASSERT_EQ(vcpu_get_stat(vcpu, "passthrough_pmu_loads"), 0);
+	kvm_vm_free(vm);
+
+	/* Counters that are narrower than hardware's overflow in time only after a load. */
+	narrow = default_pmu_model();
+	narrow.width_gp = 40;
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_pmu_model(vcpu, &narrow);
+	guest_do(vcpu, GUEST_CPUID, 0, 0, NR);
+	loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+	TEST_ASSERT(loads >= NR, "Wanted narrow counters to be loaded %d times, got %lu", NR,
+		    loads);
 	kvm_vm_free(vm);
 }
 
