@@ -21,6 +21,10 @@
  * guest mode no counter of it runs.  It is taken out when perf wants the PMU,
  * which may be at any time when IRQs are on, and at the latest when the vCPU is put.
  *
+ * A guest that has used no counter for a while doesn't take part in this (it is dormant)
+ * until it enables one: all of its accesses exit, and the state is in memory.  The host's
+ * events are kept from counting the guest as they always were.
+ *
  * Memory is authoritative unless pmu->in_hw says that the state is in the registers.
  * Only the CPU that the vCPU is loaded on may look there, and with IRQs off, as it
  * may be gone right after: what is looked at or changed often is done in place, see
@@ -613,6 +617,55 @@ static bool has_narrow_counters(struct kvm_pmu *pmu)
 		pmu->counter_bitmask[KVM_PMC_FIXED] != host_fixed_mask);
 }
 
+/* After so many rounds without a counter in use a guest is dormant. */
+#define MAX_IDLE_PUTS	64
+
+static void note_idle_put(struct kvm_vcpu *vcpu, bool idle)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	/* L2 may have more than the policy for L1 says until its next VM-entry. */
+	if (!idle || is_guest_mode(vcpu)) {
+		pmu->idle_puts = 0;
+		return;
+	}
+
+	if (pmu->idle_puts < MAX_IDLE_PUTS)
+		pmu->idle_puts++;
+	if (pmu->idle_puts == MAX_IDLE_PUTS)
+		kvm_make_request(KVM_REQ_PMU, vcpu);
+}
+
+static bool uses_counters(struct kvm_pmu *pmu)
+{
+	int i;
+
+	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
+		if (enables(pmu->gp_counters[i].eventsel_hw))
+			return true;
+	}
+	return pmu->fixed_ctr_ctrl_hw;
+}
+
+/*
+ * It is cheap to let a guest that counts nothing keep the PMU, as long as the host
+ * doesn't want it.  To have everything exit costs nothing at all, but it takes a while
+ * to set up: not each time that a guest stops counting.
+ */
+static void update_dormant(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	bool dormant = !uses_counters(pmu);
+
+	if (dormant == pmu->dormant || (dormant && is_guest_mode(vcpu)))
+		return;
+
+	pmu->idle_puts = 0;
+	kvm_passthrough_pmu_reclaim(vcpu);
+	pmu->dormant = dormant;
+	kvm_pmu_call(passthrough_update)(vcpu);
+}
+
 /* See kvm_passthrough_pmu_load(). */
 void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
@@ -694,6 +747,7 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 
 	pmu->in_hw = false;
 	pmu->keep_in_hw = false;
+	note_idle_put(vcpu, !selectors && !pmu->fixed_ctr_ctrl_hw);
 
 	perf_put_guest_lvtpc();
 	perf_guest_exit();
@@ -936,7 +990,7 @@ static void set_selector(struct kvm_pmc *pmc, u64 selector)
  *
  * Starts from what the guest wrote each time.  A counter that isn't allowed to count,
  * or whose event can't be left to hardware, is left in place, but doesn't count.
- * Fixed counters need kvm_passthrough_pmu_update_fixed() afterwards.
+ * Needs kvm_passthrough_pmu_reprogrammed() afterwards.
  *
  * Context: vCPU loaded.
  */
@@ -968,16 +1022,20 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
 }
 
 /**
- * kvm_passthrough_pmu_update_fixed - let hardware run what was worked out
+ * kvm_passthrough_pmu_reprogrammed - let hardware run what was worked out
  * @vcpu: vCPU that owns the PMU while it runs
  *
- * For fixed counters, which share a register: after all of them were worked out.
+ * After all counters were worked out: fixed counters share a register, and whether
+ * the guest needs the PMU at all is a matter of all of them.
  *
- * Context: vCPU loaded.
+ * Context: vCPU loaded, IRQs on.
  */
-void kvm_passthrough_pmu_update_fixed(struct kvm_vcpu *vcpu)
+void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (unlikely(pmu->dormant || pmu->idle_puts == MAX_IDLE_PUTS))
+		update_dormant(vcpu);
 
 	guard(irqsave)();
 
@@ -1051,7 +1109,7 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.clear_extra	= ~pmu->global_status_rsvd & pmu->global_ctrl_rsvd,
 	};
 	const struct kvm_passthrough_switches switches = {
-		.owns_pmu	= kvm_vcpu_has_passthrough_pmu(vcpu) &&
+		.owns_pmu	= kvm_vcpu_owns_pmu(vcpu) &&
 				  !KVM_BUG_ON(!lapic_in_kernel(vcpu), vcpu->kvm),
 		.rdpmc_backdoor	= enable_vmware_backdoor,
 		.rdpmc_beyond_core = host_regs.rdpmc_beyond_core,

@@ -83,7 +83,7 @@ void kvm_passthrough_pmu_load_status(u64 want, u64 mask);
 u64 kvm_passthrough_pmu_put_status(u64 mask);
 void kvm_passthrough_pmu_handle_pmi(void);
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed);
-void kvm_passthrough_pmu_update_fixed(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
 void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value);
 u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);
@@ -103,12 +103,21 @@ static inline bool kvm_vcpu_has_passthrough_pmu(struct kvm_vcpu *vcpu)
 	       vcpu_to_pmu(vcpu)->passthrough;
 }
 
+/*
+ * Does it do so at the next VM-entry?  Changes in KVM_REQ_PMU only, see
+ * kvm_passthrough_pmu_reprogrammed().
+ */
+static inline bool kvm_vcpu_owns_pmu(struct kvm_vcpu *vcpu)
+{
+	return kvm_vcpu_has_passthrough_pmu(vcpu) && !vcpu_to_pmu(vcpu)->dormant;
+}
+
 /**
  * kvm_passthrough_pmu_load - have the PMU of this CPU hold a vCPU's state
  * @vcpu: the vCPU, about to run
  *
- * Does nothing for a vCPU that doesn't own the PMU while it runs, and next to nothing
- * if its state is still there.
+ * Does nothing for a vCPU that doesn't own the PMU while it runs or is dormant, and next
+ * to nothing if its state is still there.
  *
  * Context: IRQs off until after kvm_passthrough_pmu_put(); KVM_REQ_PMU has been
  *	    handled.  Only NMIs can interrupt, and perf keeps those off the PMU.
@@ -120,10 +129,12 @@ static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
 		return;
 
-	if (!pmu->in_hw)
-		__kvm_passthrough_pmu_load(vcpu);
-	else if (unlikely(kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC) != pmu->lvtpc_hw))
+	if (!pmu->in_hw) {
+		if (!pmu->dormant)
+			__kvm_passthrough_pmu_load(vcpu);
+	} else if (unlikely(kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC) != pmu->lvtpc_hw)) {
 		kvm_passthrough_pmu_update_lvtpc(vcpu);
+	}
 }
 
 /**
@@ -142,10 +153,12 @@ static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	if (!kvm_vcpu_has_passthrough_pmu(vcpu))
 		return;
 
-	if (!pmu->keep_in_hw)
-		__kvm_passthrough_pmu_put(vcpu);
-	else if (unlikely(pmu->status_told))
+	if (!pmu->keep_in_hw) {
+		if (pmu->in_hw)
+			__kvm_passthrough_pmu_put(vcpu);
+	} else if (unlikely(pmu->status_told)) {
 		kvm_passthrough_pmu_forget_cleared(pmu);
+	}
 }
 
 /**
@@ -179,12 +192,12 @@ static inline u64 kvm_passthrough_pmu_global_ctrl(struct kvm_pmu *pmu)
 }
 
 /*
- * Has the guest enabled a counter for retired instructions, of any privilege level?
- * Says yes for a while after the guest has written selectors.
+ * Which counters may the guest have enabled for retired instructions, of any privilege
+ * level?  Any, for a while after the guest has written selectors.
  */
-static inline bool kvm_passthrough_pmu_may_count_insns(struct kvm_pmu *pmu)
+static inline u64 kvm_passthrough_pmu_insn_counters(struct kvm_pmu *pmu)
 {
-	return pmu->insn_counters || atomic64_read(&pmu->__reprogram_pmi);
+	return unlikely(atomic64_read(&pmu->__reprogram_pmi)) ? ~0ULL : pmu->insn_counters;
 }
 
 #endif /* __KVM_X86_PASSTHROUGH_PMU_H */

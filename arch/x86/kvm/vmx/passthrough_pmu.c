@@ -5,9 +5,10 @@
  * The guest's IA32_PERF_GLOBAL_CTRL is in hardware in guest mode only: VM-entry
  * loads it from the VMCS and VM-exit loads 0, so that nothing counts between a
  * VM-exit and the moment the guest's counters are taken out of the PMU.  In each
- * VMCS of such a vCPU, the host's value is the constant 0.
+ * VMCS of such a vCPU, the host's value is 0, unless the vCPU is dormant: then both
+ * values are perf's.
  *
- * pmu->global_ctrl and the loaded VMCS always agree outside guest mode.  If the
+ * pmu->global_ctrl and the loaded VMCS agree outside guest mode then.  If the
  * guest may write the MSR without a VM-exit, hardware saves the value on VM-exit:
  * into the VMCS if it is able to (Sapphire Rapids and later), otherwise into the
  * MSR-store list of the VMCS.  All other writes go to both.
@@ -326,6 +327,7 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
 
 	if (owns_pmu) {
+		vmx_clear_perf_switch_msrs(vmx);
 		vm_entry_controls_setbit(vmx, VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 		vm_exit_controls_setbit(vmx, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 		vmx_passthrough_pmu_write_global_ctrl(vcpu);
@@ -351,7 +353,7 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
  *
  * Sets and resets, since user space may set CPUID more than once.  Called after
  * anything that the policy depends on has changed: CPUID, PERF_CAPABILITIES,
- * user space's MSR filter, or vmx_passthrough_pmu_keeps_status().
+ * user space's MSR filter, pmu->dormant, or vmx_passthrough_pmu_keeps_status().
  *
  * Does nothing with the feature off: nothing was ever let through then, and the
  * controls are atomic_switch_perf_msrs()'s.
@@ -373,6 +375,6 @@ void vmx_passthrough_pmu_update(struct kvm_vcpu *vcpu)
 
 	vmx_update_msr_intercepts(vcpu, &policy);
 	vmx_update_rdpmc_intercept(vcpu, !policy.rdpmc);
-	vmx_update_global_ctrl_controls(vcpu, kvm_vcpu_has_passthrough_pmu(vcpu),
+	vmx_update_global_ctrl_controls(vcpu, kvm_vcpu_owns_pmu(vcpu),
 					policy.global_ctrl);
 }
