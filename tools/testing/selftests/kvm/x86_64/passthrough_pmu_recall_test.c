@@ -347,6 +347,211 @@ TEST(dormant_guest_has_its_overflow)
 	kvm_vm_free(vm);
 }
 
+/* Instructions between two PMIs of a guest */
+#define PERIOD			5000
+/* Events that the host has at a time, some more than it has counters */
+#define MAX_EVENTS		12
+
+static uint64_t guest_pmis;
+
+static void guest_pmi_handler(struct ex_regs *regs)
+{
+	guest_pmis++;
+	wrmsr(gp_counter_msr(1), BIT_ULL(48) - PERIOD);
+	wrmsr(status_clear_msr(), rdmsr(global_status_msr()));
+	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
+	x2apic_write_reg(APIC_EOI, 0);
+}
+
+struct victim {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	bool moves;
+	unsigned int seed;
+	pid_t tid;
+	/* PMIs of one round that nobody disturbs */
+	uint64_t pmis;
+	uint64_t loads;
+	pthread_t thread;
+};
+
+static atomic_bool storm_is_over;
+
+static uint64_t sample(struct victim *v)
+{
+	uint64_t *pmis, before;
+
+	pmis = addr_gva2hva(v->vm, (vm_vaddr_t)&guest_pmis);
+	before = *pmis;
+	guest_wrmsr(v->vcpu, gp_counter_msr(1), BIT_ULL(48) - PERIOD);
+	guest_do(v->vcpu, GUEST_COUNT, global_ctrl_msr(), 2, LOOP * 5);
+	return *pmis - before;
+}
+
+static void create_victim(struct victim *v)
+{
+	v->vm = create_counting_guest(&v->vcpu);
+	vm_install_exception_handler(v->vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	guest_do(v->vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+	guest_wrmsr(v->vcpu, gp_selector_msr(1), EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+	v->pmis = sample(v);
+	TEST_ASSERT(v->pmis >= LOOP * 5 / PERIOD / 2, "Wanted the guest to have PMIs, got %lu",
+		    v->pmis);
+	v->loads = vcpu_get_stat(v->vcpu, "passthrough_pmu_loads");
+}
+
+/* Counts, samples, does neither for a while: whatever comes. */
+static void *be_victim(void *arg)
+{
+	struct victim *v = arg;
+	uint64_t insns = 0, pmis;
+	int i;
+
+	v->tid = syscall(SYS_gettid);
+	while (!atomic_load(&storm_is_over)) {
+		kvm_pin_this_task_to_pcpu(v->moves ? rand_r(&v->seed) % 2 : 0);
+		switch (rand_r(&v->seed) % 4) {
+		case 0:
+			pmis = sample(v);
+			TEST_ASSERT(pmis + 1 >= v->pmis && pmis <= v->pmis + 1,
+				    "Wanted %lu PMIs, got %lu", v->pmis, pmis);
+			break;
+		case 1:
+			for (i = 0; i < 2; i++)
+				guest_wrmsr(v->vcpu, gp_selector_msr(i), 0);
+			guest_do(v->vcpu, GUEST_CPUID, 0, 0, 2 * IDLE_EXITS);
+			guest_wrmsr(v->vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+			guest_wrmsr(v->vcpu, gp_selector_msr(1),
+				    EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+			break;
+		default:
+			guest_do(v->vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 1, EXITS);
+			insns += EXITS * GUEST_COUNT_CPUID_INSNS + GUEST_COUNT_EXTRA;
+			break;
+		}
+	}
+	assert_insns(v->vcpu, guest_rdmsr(v->vcpu, gp_counter_msr(0)), insns, "instructions");
+	return NULL;
+}
+
+/* One more event of the host, of any kind that counts no guest */
+static int any_event(unsigned int *seed, struct victim *victims, int leader)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_HARDWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_HW_CPU_CYCLES,
+		.exclude_guest = 1,
+	};
+	bool task = rand_r(seed) % 3 == 0;
+
+	switch (rand_r(seed) % 8) {
+	case 0:
+		attr.pinned = leader < 0;
+		break;
+	case 1:
+		attr.type = PERF_TYPE_SOFTWARE;
+		attr.config = PERF_COUNT_SW_CONTEXT_SWITCHES;
+		break;
+	case 2:
+		attr.sample_period = 50000;
+		break;
+	case 3:
+		attr.freq = 1;
+		attr.sample_freq = 1000;
+		break;
+	case 4:
+		attr.precise_ip = 1;
+		attr.sample_period = 50000;
+		break;
+	case 5:
+		attr.config = PERF_COUNT_HW_INSTRUCTIONS;
+		attr.inherit = 1;
+		break;
+	case 6:
+		attr.disabled = leader < 0;
+		break;
+	}
+	/* Some of these don't exist here, or don't go together. */
+	return syscall(SYS_perf_event_open, &attr, task ? victims[rand_r(seed) % 2].tid : -1,
+		       task ? -1 : rand_r(seed) % 2, leader, PERF_FLAG_FD_CLOEXEC);
+}
+
+static void blow(unsigned int *seed, struct victim *victims, int *fds)
+{
+	int *fd = &fds[rand_r(seed) % MAX_EVENTS];
+
+	if (*fd < 0) {
+		*fd = any_event(seed, victims,
+				rand_r(seed) % 2 ? -1 : fds[rand_r(seed) % MAX_EVENTS]);
+		return;
+	}
+
+	switch (rand_r(seed) % 5) {
+	case 0:
+		ioctl(*fd, PERF_EVENT_IOC_DISABLE);
+		break;
+	case 1:
+		ioctl(*fd, PERF_EVENT_IOC_ENABLE);
+		break;
+	case 2:
+		host_event_read(*fd);
+		break;
+	default:
+		close(*fd);
+		*fd = -1;
+		break;
+	}
+}
+
+/*
+ * Changes of owner; more by the environment.  With an event of the host each exit makes two.
+ */
+#define OWNERS			10000
+
+TEST(storm)
+{
+	const char *env = getenv("PASSTHROUGH_PMU_OWNERS");
+	uint64_t owners = env ? strtoull(env, NULL, 0) : OWNERS, loads;
+	struct victim victims[2] = { { .seed = 1 }, { .seed = 2, .moves = true } };
+	unsigned int seed = 3;
+	int fds[MAX_EVENTS], i;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two CPUs");
+	if (default_pmu_model().version < 2)
+		SKIP(return, "no GLOBAL_STATUS");
+
+	memset(fds, -1, sizeof(fds));
+	for (i = 0; i < 2; i++)
+		create_victim(&victims[i]);
+	for (i = 0; i < 2; i++)
+		TEST_ASSERT(!pthread_create(&victims[i].thread, NULL, be_victim, &victims[i]),
+			    "pthread_create() failed");
+
+	do {
+		for (i = 0; i < 50; i++) {
+			kvm_pin_this_task_to_pcpu(rand_r(&seed) % 2);
+			blow(&seed, victims, fds);
+			usleep(rand_r(&seed) % 2000);
+		}
+		for (loads = i = 0; i < 2; i++)
+			loads += vcpu_get_stat(victims[i].vcpu, "passthrough_pmu_loads") -
+				 victims[i].loads;
+	} while (2 * loads < owners);
+
+	atomic_store(&storm_is_over, true);
+	for (i = 0; i < 2; i++) {
+		pthread_join(victims[i].thread, NULL);
+		kvm_vm_free(victims[i].vm);
+	}
+	for (i = 0; i < MAX_EVENTS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	pr_info("%lu changes of owner\n", 2 * loads);
+}
+
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(kvm_is_pmu_enabled());
