@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """The table of ./vpmu bench.
 
-table.py [--json FILE] NAME MARKS CONSOLE [NAME MARKS CONSOLE]...: for each run its name, what the emulator wrote at the
-marks, and the console, whose lines "bench: WORK TIMES MARK" say what lies between marks MARK and MARK + 1.  From each piece
-of work what "nothing" of its group costs is taken off, and the rest is divided by TIMES.
+table.py [--json FILE] [--plot FILE] [--ratio A B] NAME MARKS CONSOLE [NAME MARKS CONSOLE]...: for each run its name, what
+the emulator wrote at the marks, and the console, whose lines "bench: WORK TIMES MARK" say what lies between marks MARK and
+MARK + 1.  From each piece of work what "nothing" of its group costs is taken off, and the rest is divided by TIMES.  --ratio
+adds a column with the figures of run A divided by those of run B.  --plot draws the host's instructions, by gnuplot.
 
 Example: table.py off build/bench/off build/run/bench/off/console.log on build/bench/on build/run/bench/on/console.log
 """
 
+import argparse
 import json
 import re
+import subprocess
 import sys
 
 # Of the work: title; the first column is what the group's "nothing" took, which is subtracted.
@@ -93,26 +96,78 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def ratio(one, other, work, key):
+    """That of two runs, as text; empty where it says nothing."""
+    if work not in one or work not in other or other[work][key] < 0.5:
+        return ""
+    return f"{one[work][key] / other[work][key]:.2f}"
+
+
+# What the plot shows: works, and what their names there are.  An exit is the same thing each time, linear; work of guests
+# differs by orders of magnitude.
+PLOTS = (
+    ("Host instructions for an exit", "", {
+        "cpuid-no-pmu": "CPUID,\\nno PMU", "cpuid": "CPUID,\\nPMU idle", "cpuid-cycles": "counts\\ncycles",
+        "cpuid-insns": "counts\\ninstructions", "cpuid-watched": "watchdog\\non the host",
+        "cpuid-both": "watchdog\\non both", "selector": "selector\\nwritten", "user": "to user\\nspace"}),
+    ("Host instructions for PMU work of a guest", "set logscale y", {
+        "pmu-switches-counted": "write to a pipe,\\n4 events counted", "pmu-sampled": "a sample of\\nperf record",
+        "pmu-stat": "perf stat,\\n4 events", "pmu-multiplexed": "perf stat,\\n15 events"}),
+)
+COLOURS = ("#9aa5b1", "#5b7fb4", "#2f9e6e", "#c9743b", "#8b5fa8")
+
+
+def plot(runs, out):
+    script = [f"set terminal svg size 960,800 font 'sans,12' background 'white'\nset output '{out}'",
+              "set multiplot layout 2,1",
+              "set style data histogram\nset style histogram clustered gap 1\nset style fill solid border -1",
+              "set boxwidth 0.9\nset grid y\nset key top left horizontal\nset bmargin 4",
+              "set xtics scale 0\nset format y '%.0s%c'"]
+    for number_of, (title, more, works) in enumerate(PLOTS):
+        shown = {work: name for work, name in works.items() if any(work in run for run in runs.values())}
+        block = [f"$data{number_of} << END"]
+        for work, name in shown.items():
+            block.append(f'"{name}" ' + " ".join(
+                f"{run[work]['host']:.0f}" if work in run else "NaN" for run in runs.values()))
+        top = max(run[work]["host"] for run in runs.values() for work in shown if work in run)
+        script += block + ["END", f"set title '{title}'", more or "unset logscale y",
+                           f"set yrange [{100 if more else 0}:{top * (20 if more else 1.25):.0f}]",
+                           "plot " + ", ".join(
+                               f"$data{number_of} using {column + 2}:xtic(1) title '{name}' "
+                               f"linecolor rgb '{COLOURS[column % len(COLOURS)]}'"
+                               for column, name in enumerate(runs))]
+    script.append("unset multiplot")
+    subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+
+
 def main():
-    args = sys.argv[1:]
-    out = None
-    if args[:1] == ["--json"]:
-        out, args = args[1], args[2:]
-    if not args or len(args) % 3:
+    parser = argparse.ArgumentParser(add_help=False, usage=__doc__)
+    parser.add_argument("--json")
+    parser.add_argument("--plot")
+    parser.add_argument("--ratio", nargs=2)
+    parser.add_argument("runs", nargs="*")
+    args = parser.parse_args()
+    given = args.runs
+    if not given or len(given) % 3:
         sys.exit(__doc__)
-    runs = {name: read(marks, console) for name, marks, console in zip(args[::3], args[1::3], args[2::3])}
+    runs = {name: read(marks, console) for name, marks, console in zip(given[::3], given[1::3], given[2::3])}
+    one, other = (runs[name] for name in args.ratio) if args.ratio else (None, None)
     figures = {"host": "host instructions", "exits": "VM exits", "msrs": "PMU registers, by the host", "pmis": "PMIs"}
     for key, title in figures.items():
-        print(f"\n{title + ', each time':42}" + "".join(f"{name:>16}" for name in runs))
+        print(f"\n{title + ', each time':42}" + "".join(f"{name:>16}" for name in runs) +
+              (f"{'/'.join(args.ratio):>16}" if args.ratio else ""))
         for work, name in TITLES.items():
             values = [run[work][key] if work in run else None for run in runs.values()]
             if all(value is None or abs(value) < 0.005 for value in values):
                 continue
-            print(f"{name:42}" + "".join(f"{'-' if v is None else number(v):>16}" for v in values))
-    if out:
-        with open(out, "w", encoding="utf-8") as f:
+            print(f"{name:42}" + "".join(f"{'-' if v is None else number(v):>16}" for v in values) +
+                  (f"{ratio(one, other, work, key):>16}" if args.ratio else ""))
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
             json.dump(runs, f, indent=1)
             f.write("\n")
+    if args.plot:
+        plot(runs, args.plot)
     missing = [f"{name}: {work}" for name, run in runs.items() for work in TITLES if work not in run]
     if missing:
         sys.exit("table.py: no figures of " + ", ".join(missing))

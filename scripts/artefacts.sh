@@ -5,7 +5,7 @@
 # below publishes a directory in the cache, named after the content that it was built from,
 # and leaves the directory's name in a variable:
 #
-#   artefact_kernel patched|base|debug	KERNEL_DIR	bzImage, modules (lib/modules), config
+#   artefact_kernel patched|base|debug|peer	KERNEL_DIR	bzImage, modules (lib/modules), config
 #   artefact_bochs patched|base	BOCHS_DIR	bochs
 #   artefact_qemu		QEMU_DIR	vmrun.so, to be preloaded into QEMU where it emulates AMD hosts
 #   artefact_perf			PERF_DIR	perf, static
@@ -88,7 +88,7 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-# kernel_config patched|base|debug: what the kernel's configuration has beyond allnoconfig
+# kernel_config patched|base|debug|peer: what the kernel's configuration has beyond allnoconfig
 kernel_config()
 {
 	if [[ $1 != debug ]]; then
@@ -124,7 +124,7 @@ _configure_kernel()
 }
 
 # Each line of it must have come through: a renamed symbol or a new dependency would drop it
-# silently. Symbols that the pristine source does not have are the series' own.
+# silently. Symbols that the pristine source does not have are the series' own. A peer need not have all.
 _check_config()
 {
 	local src=$1 config=$2/.config line symbol
@@ -133,16 +133,22 @@ _check_config()
 		[[ $line == CONFIG_*=* ]] || continue
 		symbol=${line%%=*}
 		if [[ $line == *=n ]]; then
-			! grep -q "^$symbol=" "$config" || break
+			! grep -q "^$symbol=" "$config" || _config_lacks "$line"
 		elif ! grep -qxF "$line" "$config"; then
-			grep -rqE "config ${symbol#CONFIG_}\$" --include='Kconfig*' "$src/arch/x86" "$src/init" \
-				"$src/kernel" "$src/lib" "$src/mm" "$src/drivers" "$src/virt" "$src/fs" "$src/net" || continue
-			break
+			! grep -rqE "config ${symbol#CONFIG_}\$" --include='Kconfig*' "$src/arch/x86" "$src/init" \
+				"$src/kernel" "$src/lib" "$src/mm" "$src/drivers" "$src/virt" "$src/fs" "$src/net" ||
+				_config_lacks "$line"
 		fi
-		line=
 	done <"$2/vpmu.config"
-	[[ -z ${line-} ]] ||
-		die "kernel configuration: '$line' did not come through; .config says: $(grep -w "$symbol" "$config")"
+}
+
+_config_lacks()
+{
+	if [[ $_kernel_which == peer ]]; then
+		echo "the peer's configuration lacks '$1'"
+	else
+		die "kernel configuration: '$1' did not come through; .config says: $(grep -w "$symbol" "$config")"
+	fi
 }
 
 _build_kernel()
