@@ -1043,6 +1043,55 @@ void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu)
 		write_fixed_ctrl(pmu, pmu->fixed_ctr_ctrl_hw);
 }
 
+static bool is_selector(struct kvm_pmu *pmu, u32 msr)
+{
+	u32 offset = msr - host_regs.gp_selector;
+
+	return offset % host_regs.gp_stride == 0 &&
+	       offset / host_regs.gp_stride < pmu->nr_arch_gp_counters;
+}
+
+/**
+ * kvm_passthrough_pmu_fastpath_wrmsr - handle the guest's write in the exit fastpath
+ * @vcpu: vCPU that owns the PMU, whose state is in hardware, right after VM-exit
+ * @msr: what it writes to, any MSR
+ * @data: the value
+ *
+ * For what a guest writes each time that it switches from one task with events to
+ * another, and in each interrupt of a counter: selectors, the control of the fixed
+ * counters, and LVTPC.
+ *
+ * Context: IRQs off, kvm->srcu read side.
+ *
+ * Return: true if it is done.  If not, nothing has changed.
+ */
+bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data)
+{
+	struct msr_data info = { .index = msr, .data = data };
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	/* Hardware's state stays until the fastpath is left, see update_dormant(). */
+	if (!pmu->in_hw || pmu->idle_puts == MAX_IDLE_PUTS)
+		return false;
+
+	if (msr == APIC_BASE_MSR + (APIC_LVTPC >> 4)) {
+		if (kvm_x2apic_write_lvtpc(vcpu, data))
+			return false;
+		kvm_passthrough_pmu_update_lvtpc(vcpu);
+		return true;
+	}
+
+	if (!is_selector(pmu, msr) && (!host_regs.fixed_ctrl || msr != host_regs.fixed_ctrl))
+		return false;
+
+	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE) || kvm_pmu_set_msr(vcpu, &info))
+		return false;
+
+	if (kvm_check_request(KVM_REQ_PMU, vcpu))
+		kvm_pmu_handle_event(vcpu);
+	return true;
+}
+
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
  * @pmc: counter that would have counted the event
@@ -1052,13 +1101,15 @@ void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu)
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	u64 now;
 
 	guard(irqsave)();
 
+	now = pmc->counter;
 	if (pmu->in_hw)
-		see_counter(pmc);
+		rdpmcl(counter_rdpmc(pmc), now);
 
-	pmc->counter = (pmc->counter + 1) & pmc_bitmask(pmc);
+	pmc->counter = (now + 1) & pmc_bitmask(pmc);
 	if (pmu->in_hw)
 		wrmsrl(counter_msr(pmc), counter_hw_value(pmc));
 	if (pmc->counter)

@@ -84,6 +84,7 @@ u64 kvm_passthrough_pmu_put_status(u64 mask);
 void kvm_passthrough_pmu_handle_pmi(void);
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed);
 void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu);
+bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
 void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value);
 u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);

@@ -206,6 +206,38 @@ TEST(pinned_groups)
 	count_while_recalled(PINNED_GROUP);
 }
 
+/*
+ * What a guest writes when it switches tasks, and in interrupts, exits, but doesn't hand
+ * the PMU over, as KVM handles it right away.
+ */
+TEST(writes_in_the_fastpath)
+{
+	const uint32_t msrs[] = {
+		gp_selector_msr(1),
+		host_cpu_is_intel ? MSR_CORE_PERF_FIXED_CTR_CTRL : gp_selector_msr(2),
+		APIC_BASE_MSR + (APIC_LVTPC >> 4),
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t loads;
+	int fd, i;
+
+	vm = create_counting_guest(&vcpu);
+	guest_do(vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+	fd = host_event_open(PERF_COUNT_HW_CPU_CYCLES, true, 0, -1);
+	TEST_ASSERT(fd >= 0, "Wanted an event with exclude_guest, got %d", fd);
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads");
+		guest_do(vcpu, GUEST_WRMSR, msrs[i], 0, EXITS);
+		loads = vcpu_get_stat(vcpu, "passthrough_pmu_loads") - loads;
+		TEST_ASSERT(loads < EXITS / 4,
+			    "Wanted writes of MSR %#x in the fastpath, got %lu loads for %u of them",
+			    msrs[i], loads, EXITS);
+	}
+	close(fd);
+	kvm_vm_free(vm);
+}
+
 /* Exits after which a guest that uses no counter doesn't get the PMU any more. */
 #define IDLE_EXITS		70
 
