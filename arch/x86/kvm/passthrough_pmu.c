@@ -32,8 +32,8 @@
  * state in memory, vcpu_put() saw to that.
  *
  * Whoever hands the PMU over leaves no counter enabled, and doesn't care what else
- * is in it.  KVM hands it back with all counters that it
- * loaded, their selectors and the control of the fixed counters zeroed:
+ * is in it.  KVM hands it back with all counters that it loaded, their selectors and
+ * the control of the fixed counters zeroed:
  *
  *  - perf enables all counters in GLOBAL_CTRL, and an enabled selector that is
  *    not perf's would count;
@@ -580,7 +580,6 @@ EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_put_status);
 void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
-
 	bool was_unmasked = pmu->lvtpc_unmasked;
 
 	pmu->lvtpc_hw = kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC);
@@ -657,10 +656,10 @@ static void update_dormant(struct kvm_vcpu *vcpu)
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	bool dormant = !uses_counters(pmu);
 
+	pmu->idle_puts = 0;
 	if (dormant == pmu->dormant || (dormant && is_guest_mode(vcpu)))
 		return;
 
-	pmu->idle_puts = 0;
 	kvm_passthrough_pmu_reclaim(vcpu);
 	pmu->dormant = dormant;
 	kvm_pmu_call(passthrough_update)(vcpu);
@@ -1028,7 +1027,7 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
  * After all counters were worked out: fixed counters share a register, and whether
  * the guest needs the PMU at all is a matter of all of them.
  *
- * Context: vCPU loaded, IRQs on.
+ * Context: vCPU loaded.  IRQs on, unless nothing changes about that need.
  */
 void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu)
 {
@@ -1081,12 +1080,15 @@ bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data
 		return true;
 	}
 
-	if (!is_selector(pmu, msr) && (!host_regs.fixed_ctrl || msr != host_regs.fixed_ctrl))
+	/* There are fixed counters from version 2 on only. */
+	if (!is_selector(pmu, msr) &&
+	    (!pmu->nr_arch_fixed_counters || msr != host_regs.fixed_ctrl))
 		return false;
 
-	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE) || kvm_pmu_set_msr(vcpu, &info))
+	if (!kvm_msr_allowed(vcpu, msr, KVM_MSR_FILTER_WRITE) || __kvm_pmu_set_msr(vcpu, &info))
 		return false;
 
+	kvm_pmu_count_exit(vcpu, msr);
 	if (kvm_check_request(KVM_REQ_PMU, vcpu))
 		kvm_pmu_handle_event(vcpu);
 	return true;

@@ -263,6 +263,8 @@ static void check_rdpmc_in_user_mode(const struct pmu_model *guest)
 		vcpu_set_msr(vcpu, gp_counter_msr(i), GUEST_VALUE(i));
 	for (i = 0; i < guest->nr_fixed; i++)
 		vcpu_set_msr(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, GUEST_VALUE(32 + i));
+	/* Counts nothing, but a guest without an enabled counter doesn't keep the PMU. */
+	vcpu_set_msr(vcpu, gp_selector_msr(0), ARCH_PERFMON_EVENTSEL_ENABLE);
 
 	for (i = 0; i < ARRAY_SIZE(rdpmc_types); i++) {
 		for (n = 0; n < 17; n++) {

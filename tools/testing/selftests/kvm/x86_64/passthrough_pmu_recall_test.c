@@ -342,6 +342,8 @@ TEST(dormant_guest_counts_again)
 		insns += LOOP + GUEST_COUNT_EXTRA;
 		TEST_ASSERT(vcpu_get_stat(vcpu, "passthrough_pmu_loads") > value,
 			    "Wanted a guest that counts to have the PMU");
+		TEST_ASSERT(exits_of(vcpu, GUEST_RDMSR, gp_counter_msr(1), 0) < EXITS / 2,
+			    "Wanted its counters to be open again");
 		guest_wrmsr(vcpu, gp_selector_msr(0), 0);
 	}
 	value = vcpu_get_msr(vcpu, gp_counter_msr(0));
@@ -350,7 +352,7 @@ TEST(dormant_guest_counts_again)
 	kvm_vm_free(vm);
 }
 
-/* Counted by KVM or by hardware, an overflow is seen where the guest is by then. */
+/* An overflow from before is seen by a guest that is dormant, and by one that isn't any more. */
 TEST(dormant_guest_has_its_overflow)
 {
 	struct kvm_vcpu *vcpu;
@@ -369,6 +371,12 @@ TEST(dormant_guest_has_its_overflow)
 	fd = make_dormant(vcpu);
 	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 1);
 	TEST_ASSERT_EQ(vcpu_get_msr(vcpu, global_status_msr()), 1);
+	/* Neither does it get lost on the way back. */
+	guest_wrmsr(vcpu, gp_selector_msr(1), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 1);
+	guest_wrmsr(vcpu, gp_selector_msr(1), 0);
+	close(fd);
+	fd = make_dormant(vcpu);
 
 	guest_wrmsr(vcpu, status_clear_msr(), 1);
 	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 0);
@@ -400,7 +408,7 @@ struct victim {
 	struct kvm_vcpu *vcpu;
 	bool moves;
 	unsigned int seed;
-	pid_t tid;
+	atomic_int tid;
 	/* PMIs of one round that nobody disturbs */
 	uint64_t pmis;
 	uint64_t loads;
@@ -452,7 +460,8 @@ static void *be_victim(void *arg)
 			for (i = 0; i < 2; i++)
 				guest_wrmsr(v->vcpu, gp_selector_msr(i), 0);
 			guest_do(v->vcpu, GUEST_CPUID, 0, 0, 2 * IDLE_EXITS);
-			guest_wrmsr(v->vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+			guest_wrmsr(v->vcpu, gp_selector_msr(0),
+				    EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
 			guest_wrmsr(v->vcpu, gp_selector_msr(1),
 				    EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
 			break;
@@ -560,6 +569,10 @@ TEST(storm)
 	for (i = 0; i < 2; i++)
 		TEST_ASSERT(!pthread_create(&victims[i].thread, NULL, be_victim, &victims[i]),
 			    "pthread_create() failed");
+	for (i = 0; i < 2; i++) {
+		while (!victims[i].tid)
+			usleep(1000);
+	}
 
 	do {
 		for (i = 0; i < 50; i++) {
