@@ -584,7 +584,9 @@ static void cmask_inv_edge(struct kunit *test)
 /*
  * One-shot APIC timer on our vector; HLT; the counters must not see how long it took.  The least
  * of 32 turns, or of as many as it takes within ten seconds if other interrupts keep waking the
- * CPU: another CPU's, or those of a device that somebody uses (the console, for one).
+ * CPU: another CPU's, or those of a device that somebody uses (the console, for one).  A turn in
+ * which the timer came during another interrupt's handler looks like one of the timer's own, but
+ * for the handler's instructions: the least is believed when two turns had it.
  */
 static u64 halted(struct kunit *test, u32 ticks, struct counts *best)
 {
@@ -596,7 +598,7 @@ static u64 halted(struct kunit *test, u32 ticks, struct counts *best)
 	u64 deadline = 0, tsc, elapsed, of_best = 0;
 	int i, alone = 0;
 
-	for (i = 0; i < 32 || (!alone && time_before(jiffies, end)); i++) {
+	for (i = 0; i < 32 || (alone < 2 && time_before(jiffies, end)); i++) {
 		if (i >= 32)
 			msleep(10);
 		/* let what is pending happen now */
@@ -630,13 +632,15 @@ static u64 halted(struct kunit *test, u32 ticks, struct counts *best)
 		/* Another interrupt woke us: its handler counted too. */
 		if (rig_timer_count != 1)
 			continue;
-		alone++;
-		if (!best->fixed[0] || c.fixed[0] < best->fixed[0]) {
+		if (!alone || c.fixed[0] < best->fixed[0]) {
+			alone = 0;
 			*best = c;
 			of_best = elapsed;
 		}
+		alone += c.fixed[0] == best->fixed[0];
 	}
 	kunit_info(test, "%u ticks: woken by the timer alone in %d of %d turns\n", ticks, alone, i);
+	KUNIT_ASSERT_GE_MSG(test, alone, 2, "the timer never woke the CPU alone");
 	return of_best;
 }
 
@@ -647,8 +651,6 @@ static void halted_counts_no_cycles(struct kunit *test)
 
 	t1 = halted(test, 20000, &shorter);
 	t2 = halted(test, 300000, &longer);
-	KUNIT_ASSERT_NE_MSG(test, shorter.fixed[0], 0, "the timer never woke the CPU alone");
-	KUNIT_ASSERT_NE_MSG(test, longer.fixed[0], 0, "the timer never woke the CPU alone");
 	kunit_info(test, "halted for about %llu and %llu TSC ticks\n", t1, t2);
 	KUNIT_EXPECT_GT(test, t2, t1);
 	KUNIT_EXPECT_EQ_MSG(test, longer.fixed[0], shorter.fixed[0], "instructions");
