@@ -121,7 +121,8 @@ PLOTS = (
     ("Host instructions for an exit", "", {
         "cpuid-no-pmu": "CPUID,\\nno PMU", "cpuid": "CPUID,\\nPMU idle", "cpuid-cycles": "counts\\ncycles",
         "cpuid-insns": "counts\\ninstructions", "cpuid-watched": "watchdog\\non the host",
-        "cpuid-both": "watchdog\\non both", "selector": "selector\\nwritten", "user": "to user\\nspace"}),
+        "cpuid-both": "watchdog\\non both", "cpuid-three": "3 events\\non both",
+        "interrupt-cycles": "interrupt\\nof host", "selector": "selector\\nwritten", "user": "to user\\nspace"}),
     ("Host instructions for PMU work of a guest", "set logscale y", {
         "pmu-switches-counted": "write to a pipe,\\n4 events counted", "pmu-sampled": "a sample of\\nperf record",
         "pmu-stat": "perf stat,\\n4 events", "pmu-multiplexed": "perf stat,\\n15 events"}),
