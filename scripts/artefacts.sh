@@ -172,6 +172,7 @@ artefact_kernel()
 
 	need ccache gcc make flex bison bc
 	dir=$(linux_tree)
+	_kernel_source=$dir
 	tree=$(source_tree "$dir" "${which/debug/patched}")
 	part=$(source_part "$dir" "$tree" ./ !Documentation !MAINTAINERS !tools)
 	part+=$(source_part "$dir" "$tree" tools/ !tools/testing !tools/perf)
@@ -201,7 +202,7 @@ _kernel_build_dir()
 
 	KERNEL_OBJ=$obj
 	[[ $(cat "$obj/.vpmu-key" 2>/dev/null) != "$_kernel_key" ]] || return 0
-	source_checkout "$(linux_tree)" "$_kernel_tree" "$_kernel_which" linux
+	source_checkout "$_kernel_source" "$_kernel_tree" "$_kernel_which" linux
 	_configure_kernel "$SOURCE" "$obj" "$_kernel_which"
 	make -C "$SOURCE" O="$obj" "${_kernel_args[@]}" -j"$_jobs" modules_prepare
 	cp "$KERNEL_DIR/Module.symvers" "$obj/"
@@ -366,6 +367,8 @@ _build_tests()
 	for dir in "$VPMU_ROOT"/tests/*/ "$VPMU_ROOT/bench/"; do
 		dst=$out/$(basename "$dir")
 		[[ -e $dir/run ]] || continue
+		# Modules of ours need not compile for a peer, which runs the benchmark alone.
+		[[ $_kernel_which != peer || ! -e $dir/Makefile ]] || continue
 		mkdir "$dst"
 		if [[ -e $dir/Makefile ]]; then
 			_kernel_build_dir
@@ -397,6 +400,7 @@ artefact_tests()
 	for dir in "$VPMU_ROOT"/tests/*; do
 		[[ -d $dir && ! -e $dir/run ]] || parts+=("${dir##*/}" "@$dir")
 	done
+	parts+=("$([[ $_kernel_which != peer ]] || echo peer)")
 	TESTS_DIR=$VPMU_CACHE/tests/$(content_key "$KERNEL_DIR" "${parts[@]}" @"$VPMU_ROOT/bench" \
 		"$(compiler_key)" "$(declare -f _build_tests)" | cut -c 1-16)
 	! cached "$TESTS_DIR" || return 0
