@@ -93,6 +93,8 @@ kernel_config()
 {
 	if [[ $1 != debug ]]; then
 		cat "$VPMU_ROOT/kernel.config"
+		# Later kernels have an option for it.
+		[[ $1 != peer ]] || echo CONFIG_KVM_IOAPIC=y
 		return
 	fi
 	# Of two lines about a symbol the second counts.
