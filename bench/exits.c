@@ -14,6 +14,11 @@
  *	cpuid-cycles	CPUID exits of a guest that counts cycles
  *	cpuid-insns	CPUID exits of a guest that counts instructions, which KVM then does for it
  *	cpuid-both	both have an event like the watchdog's, the host and the guest
+ *	cpuid-three	three counters of the guest count cycles, and the host has three events that leave guests out
+ *	cpuid-three-no-pmu	the host's three events alone: CPUID exits of a VM whose PMU user space has disabled
+ *	interrupt	the guest spins, and a timer of the host interrupts it, about N times
+ *	interrupt-no-pmu	the same with a VM whose PMU user space has disabled
+ *	interrupt-cycles	the same with a guest that counts cycles
  *	fault		EPT or NPT violations: the guest touches a page for the first time; no instruction is emulated
  *	selector	the guest writes a selector, as when it switches to a task with another event
  *	turns		two vCPUs that take turns on a CPU: each exits to user space, then the other one runs
@@ -49,6 +54,8 @@
 #define ENTRIES		256
 #define FIRST_PAGE	0x10000UL	/* of those for "fault" */
 #define FAULTS_MAX	200
+#define TIMER_NS	50000		/* between interrupts */
+#define SPINS		1000		/* of the guest between them, about: the host takes its part of that time */
 
 #define INTEL_SELECTOR	0x186		/* IA32_PERFEVTSEL0 */
 #define AMD_SELECTOR	0xc0010200	/* PERF_CTL0 */
@@ -68,6 +75,9 @@ static const uint8_t code_msr[] = {
 	0x0f, 0x32, 0x66, 0x89, 0xf9, 0xe2, 0xf0, 0xe6, 0x00, 0xeb, 0xfc,	/* rdmsr; mov %edi, %ecx; loop; out; jmp */
 };
 
+static const uint8_t code_spin[] = {
+	0x66, 0x49, 0x75, 0xfc, 0xe6, 0x00, 0xeb, 0xfc,			/* dec %ecx; jnz; out %al, $0; jmp */
+};
 static const uint8_t code_fault[] = {
 	0xb8, 0x00, 0x10,						/* mov $0x1000, %ax */
 	0x8e, 0xc0, 0x26, 0xa2, 0x00, 0x00,				/* mov %ax, %es; mov %al, %es:0 */
@@ -129,19 +139,38 @@ static int new_event(unsigned long config, bool inherit)
 	return fd;
 }
 
-static void watch_cpu(int cpu)
+/* Each with an event, for good. */
+static void on_all_cpus(struct perf_event_attr *attr)
 {
-	struct perf_event_attr attr = {
-		.size = sizeof(attr),
+	long cpu, n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	attr->size = sizeof(*attr);
+	for (cpu = 0; cpu < n; cpu++) {
+		if (syscall(SYS_perf_event_open, attr, -1, (int)cpu, -1, PERF_FLAG_FD_CLOEXEC) < 0)
+			fail("perf_event_open");
+	}
+}
+
+static void watch_cpus(void)
+{
+	on_all_cpus(&(struct perf_event_attr) {
 		.type = PERF_TYPE_HARDWARE,
 		.config = PERF_COUNT_HW_CPU_CYCLES,
 		.sample_period = 1UL << 40,
 		.pinned = true,
 		.exclude_guest = true,
-	};
+	});
+}
 
-	if (syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) < 0)
-		fail("perf_event_open");
+/* A timer that interrupts, and then does as little as possible: what it interrupts is not what it samples. */
+static void interrupt_cpus(void)
+{
+	on_all_cpus(&(struct perf_event_attr) {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_period = TIMER_NS,
+		.exclude_kernel = true,
+	});
 }
 
 static void fork_child(void)
@@ -183,6 +212,13 @@ static int without_vm(const char *what, unsigned int n, int id)
 }
 
 static bool no_pmu;
+
+static bool ends_in(const char *what, const char *end)
+{
+	size_t all = strlen(what), part = strlen(end);
+
+	return all >= part && !strcmp(what + all - part, end);
+}
 
 static struct vm new_vm(const uint8_t *code, size_t size)
 {
@@ -261,13 +297,16 @@ static uint32_t cycles(void)
 	return is_amd() ? AMD_CYCLES : INTEL_CYCLES;
 }
 
-/* A counter of the guest counts @event from its first instruction on. */
-static void count(struct vm *vm, uint32_t event)
+/* Counter @i of the guest counts @event from its first instruction on. */
+static void count(struct vm *vm, unsigned int i, uint32_t event)
 {
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entry;
-	} msrs = { .head.nmsrs = 1, .entry = { .index = selector(), .data = COUNTS | event } };
+	} msrs = {
+		.head.nmsrs = 1,
+		.entry = { .index = selector() + i * (is_amd() ? 2 : 1), .data = COUNTS | event },
+	};
 
 	if (ioctl(vm->vcpu, KVM_SET_MSRS, &msrs) != 1)
 		fail("KVM_SET_MSRS");
@@ -327,7 +366,7 @@ static void take_turns(struct vm *vm)
 		fail("the other's turn");
 }
 
-/* To the code's beginning, with N in CX */
+/* To the code's beginning, with N in ECX */
 static void start(struct vm *vm, unsigned int n)
 {
 	struct kvm_regs regs = { .rip = GUEST_PAGE, .rflags = 2, .rcx = n, .rdi = n };
@@ -372,15 +411,17 @@ int main(int argc, char **argv)
 		port = open("/dev/port", O_WRONLY);
 	if (!strcmp(what, "event") || !strcmp(what, "fork"))
 		return without_vm(what, n, id);
-	no_pmu = !strcmp(what, "cpuid-no-pmu");
+	no_pmu = ends_in(what, "-no-pmu");
 	if (!strcmp(what, "fault") && n > FAULTS_MAX) {
 		fprintf(stderr, "exits: 1 to %d faults\n", FAULTS_MAX);
 		return 2;
 	}
-	if (!strcmp(what, "cpuid-watched") || !strcmp(what, "cpuid-both")) {
-		for (i = 0; i < (unsigned int)sysconf(_SC_NPROCESSORS_ONLN); i++)
-			watch_cpu(i);
-	}
+	if (!strcmp(what, "cpuid-watched") || !strcmp(what, "cpuid-both"))
+		watch_cpus();
+	for (i = 0; i < 3 && !strncmp(what, "cpuid-three", 11); i++)
+		watch_cpus();
+	if (!strncmp(what, "interrupt", 9))
+		interrupt_cpus();
 	kvm = open("/dev/kvm", O_RDWR);
 	if (kvm < 0)
 		fail("/dev/kvm");
@@ -398,6 +439,10 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "msr")) {
 		code = code_msr;
 		size = sizeof(code_msr);
+	} else if (!strncmp(what, "interrupt", 9)) {
+		code = code_spin;
+		size = sizeof(code_spin);
+		n *= SPINS;
 	} else if (!strcmp(what, "fault")) {
 		code = code_fault;
 		size = sizeof(code_fault);
@@ -410,10 +455,12 @@ int main(int argc, char **argv)
 	}
 	vm = new_vm(code, size);
 	set_cpuid(&vm);
-	if (!strcmp(what, "cpuid-cycles") || !strcmp(what, "cpuid-both"))
-		count(&vm, cycles());
+	if (ends_in(what, "-cycles") || !strcmp(what, "cpuid-both"))
+		count(&vm, 0, cycles());
 	else if (!strcmp(what, "cpuid-insns"))
-		count(&vm, INSTRUCTIONS);
+		count(&vm, 0, INSTRUCTIONS);
+	for (i = 0; i < 3 && !strcmp(what, "cpuid-three"); i++)
+		count(&vm, i, cycles());
 	if (strcmp(what, "set-cpuid")) {
 		start(&vm, 1);
 		enter(&vm);

@@ -3,9 +3,10 @@
 """The table of ./vpmu bench.
 
 table.py [--json FILE] [--plot FILE] [--ratio A B] NAME MARKS CONSOLE [NAME MARKS CONSOLE]...: for each run its name, what
-the emulator wrote at the marks, and the console, whose lines "bench: WORK TIMES MARK" say what lies between marks MARK and
-MARK + 1.  From each piece of work what "nothing" of its group costs is taken off, and the rest is divided by TIMES.  --ratio
-adds a column with the figures of run A divided by those of run B.  --plot draws the host's instructions, by gnuplot.
+the emulator wrote at the marks, and the console, whose lines "bench: WORK TIMES MARK" say what lies between marks MARK
+and MARK + 1. From each piece of work what "nothing" of its group costs is taken off, and the rest is divided by TIMES, or
+by the exits where TIMES is no more than a guess. --ratio adds a column with the figures of run A divided by those of run
+B. --plot draws the host's instructions, by gnuplot.
 
 Example: table.py off build/bench/off build/run/bench/off/console.log on build/bench/on build/run/bench/on/console.log
 """
@@ -30,6 +31,11 @@ TITLES = {
     "cpuid-cycles": "exit: CPUID, guest counts cycles",
     "cpuid-insns": "exit: CPUID, guest counts instructions",
     "cpuid-both": "exit: CPUID, watchdog's event on both",
+    "cpuid-three": "exit: CPUID, 3 events on both",
+    "cpuid-three-no-pmu": "exit: CPUID, 3 of the host, VM without PMU",
+    "interrupt": "exit: interrupt of the host",
+    "interrupt-no-pmu": "exit: interrupt, VM without a PMU",
+    "interrupt-cycles": "exit: interrupt, guest counts cycles",
     "fault": "exit: EPT or NPT violation",
     "selector": "exit: WRMSR to a selector",
     "turns": "user exits, two vCPUs in turns",
@@ -47,6 +53,8 @@ TITLES = {
     "nested-cpuid": "nested: exit: CPUID",
 }
 NOTHING = {"pmu": "pmu-nothing", "nested": "nested-nothing"}
+# How many there are is up to the time that the work takes: each of their exits is one.
+PER_EXIT = ("interrupt", "interrupt-no-pmu", "interrupt-cycles")
 
 
 def total(line):
@@ -80,6 +88,10 @@ def read(marks, console):
         if int(mark) not in ends:
             sys.exit(f"table.py: {marks} has no interval from mark {mark} on, for {work}")
         raw[work] = (int(times), ends[int(mark)])
+        if work in PER_EXIT:
+            if raw[work][1]["exits"] < int(times) / 4:
+                sys.exit(f"table.py: {console}: {raw[work][1]['exits']} exits for {work} {times}")
+            raw[work] = (raw[work][1]["exits"], raw[work][1])
     found = {}
     for work, (times, sums) in raw.items():
         nothing = NOTHING.get(work.split("-")[0], "nothing")
@@ -109,7 +121,8 @@ PLOTS = (
     ("Host instructions for an exit", "", {
         "cpuid-no-pmu": "CPUID,\\nno PMU", "cpuid": "CPUID,\\nPMU idle", "cpuid-cycles": "counts\\ncycles",
         "cpuid-insns": "counts\\ninstructions", "cpuid-watched": "watchdog\\non the host",
-        "cpuid-both": "watchdog\\non both", "selector": "selector\\nwritten", "user": "to user\\nspace"}),
+        "cpuid-both": "watchdog\\non both", "cpuid-three": "3 events\\non both",
+        "interrupt-cycles": "interrupt\\nof host", "selector": "selector\\nwritten", "user": "to user\\nspace"}),
     ("Host instructions for PMU work of a guest", "set logscale y", {
         "pmu-switches-counted": "write to a pipe,\\n4 events counted", "pmu-sampled": "a sample of\\nperf record",
         "pmu-stat": "perf stat,\\n4 events", "pmu-multiplexed": "perf stat,\\n15 events"}),
