@@ -369,10 +369,9 @@ _build_tests()
 	for dir in "$VPMU_ROOT"/tests/*/ "$VPMU_ROOT/bench/"; do
 		dst=$out/$(basename "$dir")
 		[[ -e $dir/run ]] || continue
-		# Modules of ours need not compile for a peer, which runs the benchmark alone.
-		[[ $_kernel_which != peer || ! -e $dir/Makefile ]] || continue
 		mkdir "$dst"
-		if [[ -e $dir/Makefile ]]; then
+		# Modules of ours need not compile for a peer, which runs the benchmark alone.
+		if [[ -e $dir/Makefile && $_kernel_which != peer ]]; then
 			_kernel_build_dir
 			make -C "$dir" O="$dst" KDIR="$KERNEL_OBJ" CC='ccache gcc'
 			continue
