@@ -3,7 +3,8 @@
 #
 # One run of L1 on an emulated machine.  Needs lib.sh and artefacts.sh.  A machine is a file in rig/machines:
 # "vendor=" names the KVM module, "cpu=" the emulator's CPU model; "perfmon=" the PMU's model in Bochs, or
-# "emulator=qemu" for QEMU's own emulation (TCG), which is fast and has no PMU.
+# "emulator=qemu" for QEMU's own emulation (TCG), which is fast and has no PMU; "with=" and "without=" name
+# features of Bochs that the processor has unlike its CPU model, as "pt" (Intel PT) or "sgx".
 #
 #   machine_names			the machines, one a line
 #   machine_check MACHINE		dies unless there is such a machine
@@ -20,6 +21,7 @@
 #	--env NAME=VALUE	for the script; may be repeated
 #	--file NAME=FILE	stands as /vpmu/NAME in L1; may be repeated
 #	--cpus N, --skid N	processors; instructions from an overflow to its interrupt
+#	--without FEATURES	what the processor has not, besides what the machine's file says
 #	--memory MIB		of L1 (default: 1024)
 #	--initrd-tail BYTES	let the initramfs end so much below a full MiB: what stands there is easily overwritten
 #	--append TEXT		more for L1's kernel command line
@@ -154,9 +156,10 @@ machine_run()
 {
 	local machine=$1 name=$1 script='' cpus=1 skid=0 memory=1024 tail='' append='' marks='' timeout=0 env=() file=()
 	local args=()
-	local dir size extra model vendor perfmon emulator cmdline
+	local dir size extra model vendor perfmon emulator cmdline with without features=
 
 	shift
+	without=$(machine_get "$machine" without)
 	while (($#)); do
 		case $1 in
 		--name) name=$2; shift ;;
@@ -166,6 +169,7 @@ machine_run()
 		--cpus) cpus=$2; shift ;;
 		--skid) skid=$2; shift ;;
 		--append) append+=" $2"; shift ;;
+		--without) without+="${2:+${without:+ }${2//,/ }}"; shift ;;
 		--marks) marks=$2; shift ;;
 		--memory) memory=$2; shift ;;
 		--initrd-tail) tail=$2; shift ;;
@@ -184,6 +188,8 @@ machine_run()
 	vendor=$(machine_get "$machine" vendor)
 	perfmon=$(machine_get "$machine" perfmon)
 	emulator=$(machine_get "$machine" emulator)
+	with=$(machine_get "$machine" with)
+	[[ -z ${without// } || $emulator != qemu ]] || die "machine $machine is QEMU's: no --without"
 
 	dir=$VPMU_BUILD/run/$name
 	lock "run-$(content_key "$dir" | cut -c 1-16)"
@@ -191,6 +197,7 @@ machine_run()
 	mkdir -p "$dir/initrd/vpmu"
 	{
 		printf '%s=%q\n' MACHINE "$machine" VENDOR "$vendor" CPUS "$cpus" SKID "$skid"
+		printf 'WITHOUT=%q\n' "$without"
 		! machine_lends "$machine" || printf 'LENDS=1\n'
 		for env in ${env[@]+"${env[@]}"}; do
 			printf '%s=%q\n' "${env%%=*}" "${env#*=}"
@@ -227,6 +234,10 @@ machine_run()
 	# reserved.
 	size=$(stat -c %s "$dir/initrd.cpio")
 	extra=$(((size + _firmware_tables + 1048575) / 1048576))
+	# Stock Bochs does not know these features.
+	if [[ ${MACHINE_PERFMON-1} == 1 ]]; then
+		features=${with:+, add_features=\"$with\"}${without:+, exclude_features=\"$without\"}
+	fi
 	_boot_iso "$dir/boot.iso" "$cmdline initrdmem=${memory}M,$size memmap=${extra}M\$${memory}M"
 	cat >"$dir/bochsrc" <<-END
 		display_library: nogui
@@ -235,7 +246,7 @@ machine_run()
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
 		memory: guest=$((memory + extra)), host=$((memory + extra))
 		optramimage1: file=$dir/initrd.cpio, address=$(printf 0x%x $((memory << 20)))
-		cpu: model=$model, count=$cpus, ips=$_ips, reset_on_triple_fault=0
+		cpu: model=$model, count=$cpus, ips=$_ips, reset_on_triple_fault=0$features
 		clock: sync=none, time0=946684800
 		boot: cdrom
 		ata0-master: type=cdrom, path=$dir/boot.iso, status=inserted

@@ -23,7 +23,9 @@ struct mm_struct;
  *    run in tasks with the address space that it gave.
  *  - perf_guest_enter() and perf_guest_exit() enclose each time that guest
  *    state is in the PMU of a CPU, with interrupts off from one to the other,
- *    unless perf_guest_enter() says that they may be on.
+ *    unless perf_guest_enter() says that they may be on. What may stay there
+ *    beyond is the values of counters that no event of the host uses, see
+ *    perf_guest_leave().
  */
 
 /* Room for what perf_get_passthrough_pmu() has to tell */
@@ -35,6 +37,10 @@ void perf_put_passthrough_pmu(struct mm_struct *mm);
 bool perf_passthrough_pmu_in_use(void);
 bool perf_guest_enter(void);
 void perf_guest_exit(void);
+u64 perf_guest_host_counters(void);
+void perf_guest_use_counters(u64 counters);
+void perf_guest_leave(u64 counters);
+u64 perf_guest_left(void);
 #else
 static inline int perf_get_passthrough_pmu(struct mm_struct *mm, char *blocker, size_t size)
 {
@@ -45,6 +51,10 @@ static inline void perf_put_passthrough_pmu(struct mm_struct *mm) { }
 static inline bool perf_passthrough_pmu_in_use(void)	{ return false; }
 static inline bool perf_guest_enter(void)		{ return false; }
 static inline void perf_guest_exit(void)		{ }
+static inline u64 perf_guest_host_counters(void)	{ return 0; }
+static inline void perf_guest_use_counters(u64 counters)	{ }
+static inline void perf_guest_leave(u64 counters)	{ }
+static inline u64 perf_guest_left(void)			{ return 0; }
 #endif
 
 #endif /* _LINUX_PERF_GUEST_H */

@@ -598,6 +598,11 @@ late_initcall(perf_guest_debugfs_init);
  * core.c is about to schedule an event with a flagged PMU, or one that traces
  * instructions, as those share the interrupt, it recalls all PMUs of this CPU.
  *
+ * If there were some, the hypervisor gives the PMUs back, but may leave the guest's
+ * values in counters that these events don't use. Nothing of the host looks at such
+ * a counter, which is not enabled, as long as no other event is scheduled. So that is
+ * recalled at the same point. Until then, events only start and stop where they are.
+ *
  * While a PMU is lent, perf_guest_enter() holds one reference of its disable
  * count. So nothing that disables and enables the PMU meanwhile reaches the driver.
  *
@@ -615,6 +620,10 @@ static DEFINE_PER_CPU(bool, events_wait);
 
 /* Has the driver been told that the PMUs are lent, because there are events? */
 static DEFINE_PER_CPU(bool, events_make_way);
+
+/* Counters that events used when the PMUs were lent, and those with values of a guest */
+static DEFINE_PER_CPU(u64, host_counters);
+static DEFINE_PER_CPU(u64, left_counters);
 
 /* PMUs that can be lent. Changed under pmus_lock, read under RCU */
 static LIST_HEAD(flagged_pmus);
@@ -798,6 +807,17 @@ VISIBLE_IF_KUNIT void perf_guest_recall(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
 
+/* An event may get any counter from here on. */
+static void recall_left_values(void)
+{
+	perf_guest_recall();
+	if (!__this_cpu_read(left_counters))
+		return;
+
+	perf_guest_unbalanced(__func__);
+	perf_guest_leave(0);
+}
+
 /*
  * See perf_guest_defers_events(). Events that trace instructions may be members of
  * groups that are led by events of any PMU.
@@ -805,6 +825,12 @@ EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
 bool __perf_guest_defers_events(struct perf_event_pmu_context *pmu_ctx)
 {
 	bool flagged = pmu_ctx->pmu->capabilities & PERF_PMU_CAP_PASSTHROUGH_VPMU;
+
+	if (__this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_BESIDE) {
+		if (flagged)
+			recall_left_values();
+		return false;
+	}
 
 	if (!flagged && !pmu_ctx->ctx->nr_itrace)
 		return false;
@@ -872,13 +898,14 @@ bool perf_guest_enter(void)
 
 	lockdep_assert_irqs_disabled();
 
-	if (__this_cpu_read(perf_pmu_owner) != PERF_PMU_OWNER_HOST) {
+	if (__this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_GUEST) {
 		perf_guest_unbalanced(__func__);
 		return false;
 	}
 
 	hold_flagged_pmus();
 
+	__this_cpu_write(host_counters, 0);
 	if (!has_flagged_events(cpuctx, task_ctx)) {
 		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_GUEST);
 		return !has_itrace_events(cpuctx, task_ctx);
@@ -900,6 +927,87 @@ bool perf_guest_enter(void)
 	return false;
 }
 EXPORT_SYMBOL_GPL(perf_guest_enter);
+
+/**
+ * perf_guest_host_counters - which counters do events of the host use?
+ *
+ * Whether they run or not. That is as of the last perf_guest_enter() on this CPU, and
+ * remains so until events are scheduled, see perf_guest_leave().
+ *
+ * Context: Interrupts off.
+ * Return: Counters as bits, numbered the way the architecture does.
+ */
+u64 perf_guest_host_counters(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	return __this_cpu_read(host_counters);
+}
+EXPORT_SYMBOL_GPL(perf_guest_host_counters);
+
+/**
+ * perf_guest_use_counters - tell which counters the events of a PMU use
+ * @counters: counters as bits, see perf_guest_host_counters()
+ *
+ * For ->lend() of drivers. Those of events that don't run count as well, as they may
+ * start again without being scheduled.
+ *
+ * Context: Interrupts off, called by ->lend().
+ */
+void perf_guest_use_counters(u64 counters)
+{
+	__this_cpu_or(host_counters, counters);
+}
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_use_counters);
+
+/**
+ * perf_guest_leave - leave values of a guest in counters while the host owns the PMUs
+ * @counters: counters as bits, none of perf_guest_host_counters(); 0 if none holds a
+ *	value of a guest (any more)
+ *
+ * A hypervisor that is about to return the PMUs need not take the values of these
+ * counters out, and finds them there at its next perf_guest_enter(). Their selectors
+ * are disabled, that is, they don't count.
+ *
+ * The hypervisor takes the values out, zeroes the counters and calls this function
+ * again, with 0,
+ *
+ *  - before another task runs on this CPU, before the current one runs in user mode,
+ *    and before the CPU goes offline;
+ *  - when perf calls ->return_passthrough_pmu(), as for PMUs that a guest has kept. It
+ *    does so before events are scheduled, because these may get any counter.
+ *
+ * Context: Interrupts off. Between perf_guest_enter() and perf_guest_exit(), and with 0
+ * at any time.
+ */
+void perf_guest_leave(u64 counters)
+{
+	lockdep_assert_irqs_disabled();
+
+	__this_cpu_write(left_counters, counters);
+
+	if (!counters && __this_cpu_read(perf_pmu_owner) == PERF_PMU_OWNER_BESIDE)
+		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
+}
+EXPORT_SYMBOL_GPL(perf_guest_leave);
+
+/**
+ * perf_guest_left - which counters are a guest's although the host owns the PMUs?
+ *
+ * For drivers that write to counters which none of their events uses.
+ *
+ * Context: Preemption off.
+ * Return: Counters as bits.
+ */
+u64 perf_guest_left(void)
+{
+	return __this_cpu_read(left_counters);
+}
+
+static enum perf_pmu_owner next_owner(void)
+{
+	return __this_cpu_read(left_counters) ? PERF_PMU_OWNER_BESIDE : PERF_PMU_OWNER_HOST;
+}
 
 /**
  * perf_guest_exit - take the flagged PMUs of this CPU back from a guest
@@ -927,7 +1035,7 @@ void perf_guest_exit(void)
 
 	if (!make_way && !__this_cpu_read(events_wait)) {
 		release_flagged_pmus(false);
-		__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
+		__this_cpu_write(perf_pmu_owner, next_owner());
 		return;
 	}
 
@@ -942,6 +1050,8 @@ void perf_guest_exit(void)
 		disable_flagged_pmus();
 
 	if (__this_cpu_read(events_wait)) {
+		if (__this_cpu_read(left_counters))
+			recall_left_values();
 		/* In the order of priority, see ctx_resched(). */
 		flagged_events_sched_in(&cpuctx->ctx, EVENT_PINNED);
 		flagged_events_sched_in(task_ctx, EVENT_PINNED);
@@ -952,7 +1062,7 @@ void perf_guest_exit(void)
 
 	release_flagged_pmus(true);
 	__this_cpu_write(events_make_way, false);
-	__this_cpu_write(perf_pmu_owner, PERF_PMU_OWNER_HOST);
+	__this_cpu_write(perf_pmu_owner, next_owner());
 
 	perf_step_unlock(cpuctx, task_ctx);
 }

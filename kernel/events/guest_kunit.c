@@ -117,15 +117,21 @@ static void fake_event_del(struct perf_event *event, int flags)
 	log_op(fake, '-', event);
 }
 
+/* Each letter has a counter. */
+#define COUNTER(id)	BIT_ULL((id) % 64)
+
 static void fake_pmu_lend(struct pmu *pmu)
 {
 	struct fake_pmu *fake = to_fake(pmu);
+	u64 used = 0;
 	int i;
 
 	for (i = 0; i < fake->nr_events; i++) {
 		fake->lent[i] = fake->events[i];
 		log_op(fake, '(', fake->events[i]);
+		used |= COUNTER(event_id(fake->events[i]));
 	}
+	perf_guest_use_counters(used);
 }
 
 static void fake_pmu_take_back(struct pmu *pmu)
@@ -799,13 +805,16 @@ static void guest_keeps_pmu_without_events(struct kunit *test)
 static int nr_recalls;
 static bool returns_pmu;
 static char log_until_recall[sizeof(flagged.log)];
+static char plain_until_recall[sizeof(plain.log)];
 
 static void take_recall(void)
 {
 	lockdep_assert_irqs_disabled();
 
-	if (!nr_recalls++)
+	if (!nr_recalls++) {
 		strscpy(log_until_recall, flagged.log);
+		strscpy(plain_until_recall, plain.log);
+	}
 	if (returns_pmu)
 		perf_guest_exit();
 }
@@ -816,7 +825,9 @@ static void fake_hypervisor(struct kunit *test, bool returns)
 	nr_recalls = 0;
 	returns_pmu = returns;
 	strscpy(log_until_recall, "");
+	strscpy(plain_until_recall, "");
 	clear_log(&flagged);
+	clear_log(&plain);
 }
 
 /* Whoever schedules an event has the PMU first, and the driver is disabled before that. */
@@ -862,6 +873,100 @@ static void tracing_event_recalls_pmu(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, flagged.log, "");
 }
 
+static struct perf_event *new_software_event(struct kunit *test, bool task, bool disabled)
+{
+	struct perf_event_attr attr = {
+		.type		= PERF_TYPE_SOFTWARE,
+		.size		= sizeof(attr),
+		.config		= PERF_COUNT_SW_DUMMY,
+		.disabled	= disabled,
+	};
+	struct perf_event *event;
+
+	event = perf_event_create_kernel_counter(&attr, task ? -1 : test_cpu(test),
+						 task ? current : NULL, NULL, NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	return event;
+}
+
+/*
+ * The group is scheduled with the PMU of its leader, which nobody would have to ask for.
+ * One more event there has all groups of that PMU scheduled anew.
+ */
+static void tracing_member_recalls_pmu(struct kunit *test)
+{
+	struct perf_event *leader, *member, *other;
+	int i;
+
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	for (i = 0; i < 2; i++) {
+		fake_hypervisor(test, true);
+		KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
+		leader = new_software_event(test, i, false);
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 0, "task %d", i);
+		member = new_event(test, &plain, EVENT(.id = 'p', .task = i, .leader = leader));
+		other = new_software_event(test, i, false);
+
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 1, "task %d", i);
+		KUNIT_EXPECT_NULL_MSG(test, strstr(plain_until_recall, "+p"), "%s",
+				      plain_until_recall);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(plain.log, "+p"), "%s", plain.log);
+		KUNIT_EXPECT_EQ(test, leader->nr_siblings, 1);
+		KUNIT_EXPECT_EQ(test, member->state, PERF_EVENT_STATE_ACTIVE);
+		kunit_release_action(test, release_event, other);
+		kunit_release_action(test, release_event, member);
+		kunit_release_action(test, release_event, leader);
+	}
+}
+
+/*
+ * What traces need not make way, nor wait: neither in a group that software leads, nor
+ * beside a member that does.
+ */
+static void tracing_members_go_on(struct kunit *test)
+{
+	struct perf_event *leaders[2], *members[2], *a;
+	enum perf_event_state before, inside[4];
+	int cpu = test_cpu(test);
+	struct window w;
+
+	plain.pmu.capabilities = PERF_PMU_CAP_ITRACE;
+	leaders[0] = new_software_event(test, false, false);
+	members[0] = new_event(test, &plain, EVENT(.id = 'p', .leader = leaders[0]));
+	a = new_event(test, &flagged, EVENT(.id = 'a', .leader = leaders[0]));
+	leaders[1] = new_software_event(test, false, true);
+	members[1] = new_event(test, &plain, EVENT(.id = 'q', .leader = leaders[1]));
+	/* As above */
+	new_software_event(test, false, false);
+	KUNIT_ASSERT_EQ(test, leaders[0]->nr_siblings, 2);
+	KUNIT_ASSERT_EQ(test, leaders[1]->nr_siblings, 1);
+	KUNIT_ASSERT_EQ(test, members[0]->state, PERF_EVENT_STATE_ACTIVE);
+	KUNIT_ASSERT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+
+	guest_runs(0, &w);
+	KUNIT_EXPECT_STREQ(test, w.plain, "");
+	KUNIT_EXPECT_STREQ(test, w.enter, "D(a");
+	KUNIT_EXPECT_STREQ(test, w.exit, ")aE");
+
+	/* One more that comes meanwhile */
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_enter_ipi, NULL, 1), 0);
+	before = members[1]->state;
+	perf_event_enable(leaders[1]);
+	inside[0] = leaders[0]->state;
+	inside[1] = members[0]->state;
+	inside[2] = leaders[1]->state;
+	inside[3] = members[1]->state;
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_EXPECT_EQ(test, before, PERF_EVENT_STATE_INACTIVE);
+	KUNIT_EXPECT_EQ(test, inside[0], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_EQ(test, inside[1], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_EQ(test, inside[2], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_EQ(test, inside[3], PERF_EVENT_STATE_ACTIVE);
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+}
+
 static void other_events_let_guest_keep_pmu(struct kunit *test)
 {
 	int cpu = test_cpu(test);
@@ -874,6 +979,165 @@ static void other_events_let_guest_keep_pmu(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
 	smp_call_function_single(cpu, guest_exit_ipi, NULL, 1);
 	KUNIT_EXPECT_STREQ(test, flagged.log, "");
+}
+
+/*
+ * Values that a guest leaves
+ */
+static void take_values_out(void)
+{
+	lockdep_assert_irqs_disabled();
+
+	if (!nr_recalls++)
+		strscpy(log_until_recall, flagged.log);
+	if (returns_pmu)
+		perf_guest_leave(0);
+}
+
+static void leaving_hypervisor(struct kunit *test, bool returns)
+{
+	fake_hypervisor(test, returns);
+	kunit_deactivate_static_stub(test, perf_guest_recall);
+	kunit_activate_static_stub(test, perf_guest_recall, take_values_out);
+}
+
+/* @used: u64, counters that the host's events turn out to use */
+static void guest_leaves_values_ipi(void *used)
+{
+	perf_guest_enter();
+	*(u64 *)used = perf_guest_host_counters();
+	perf_guest_leave(COUNTER('a') | COUNTER('b'));
+	perf_guest_exit();
+}
+
+static void guest_leaves_values(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+	u64 used;
+
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_leaves_values_ipi, &used, 1), 0);
+	clear_log(&flagged);
+}
+
+static void values_are_gone_ipi(void *unused)
+{
+	perf_guest_leave(0);
+}
+
+/* Of each flagged PMU, and be it that they are stopped. Others may have events, too. */
+static void host_counters_are_known(struct kunit *test)
+{
+	const u64 counters = COUNTER('a') | COUNTER('b') | COUNTER('c') | COUNTER('d');
+	struct perf_event *a;
+	u64 used;
+	int cpu = test_cpu(test);
+
+	leaving_hypervisor(test, true);
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+	new_event(test, &flagged, EVENT(.id = 'b', .task = true));
+	new_event(test, &flagged, EVENT(.id = 'c', .disabled = true));
+	new_event(test, &plain, EVENT(.id = 'd'));
+	smp_call_function_single(cpu, guest_leaves_values_ipi, &used, 1);
+	KUNIT_EXPECT_EQ(test, used & counters, COUNTER('a') | COUNTER('b'));
+
+	kunit_release_action(test, release_event, a);
+	smp_call_function_single(cpu, guest_leaves_values_ipi, &used, 1);
+	KUNIT_EXPECT_EQ(test, used & counters, COUNTER('b'));
+	smp_call_function_single(cpu, values_are_gone_ipi, NULL, 1);
+}
+
+/* No counter is there for the taking before the guest's values are out. */
+static void new_event_recalls_values(struct kunit *test)
+{
+	static const struct fake_event wanted[] = {
+		{ .id = 'a' },
+		{ .id = 'a', .pinned = true },
+		{ .id = 'a', .task = true },
+		{ .id = 'a', .task = true, .pinned = true },
+	};
+	struct perf_event *event;
+	int i;
+
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		leaving_hypervisor(test, true);
+		guest_leaves_values(test);
+		event = new_event(test, &flagged, wanted[i]);
+
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 1, "event %d", i);
+		KUNIT_EXPECT_NULL_MSG(test, strchr(log_until_recall, '+'), "%s",
+				      log_until_recall);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(flagged.log, "+a"), "%s", flagged.log);
+		KUNIT_EXPECT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+
+		/* Once is enough. */
+		perf_event_disable(event);
+		perf_event_enable(event);
+		KUNIT_EXPECT_EQ_MSG(test, nr_recalls, 1, "event %d", i);
+		kunit_release_action(test, release_event, event);
+	}
+}
+
+/* An event that is enabled gets a counter as well, one that leaves needs none. */
+static void enabled_event_recalls_values(struct kunit *test)
+{
+	struct perf_event *a, *b;
+
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
+	a = new_event(test, &flagged, EVENT(.id = 'a', .disabled = true));
+	b = new_event(test, &flagged, EVENT(.id = 'b'));
+	leaving_hypervisor(test, true);
+	guest_leaves_values(test);
+	perf_event_disable(b);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+	perf_event_enable(a);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_NULL_MSG(test, strchr(log_until_recall, '+'), "%s", log_until_recall);
+}
+
+static void other_events_let_guest_leave_values(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
+	leaving_hypervisor(test, true);
+	guest_leaves_values(test);
+	new_event(test, &plain, EVENT(.id = 'a'));
+	new_event(test, &plain, EVENT(.id = 'b', .task = true));
+	guest_leaves_values(test);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+
+	/* The hypervisor took them out by itself. */
+	smp_call_function_single(cpu, values_are_gone_ipi, NULL, 1);
+	new_event(test, &flagged, EVENT(.id = 'c'));
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+}
+
+static void enter_and_leave_ipi(void *unused)
+{
+	perf_guest_enter();
+	perf_guest_leave(COUNTER('a'));
+}
+
+/* Events that have waited for the end of the guest don't find its values either. */
+static void waiting_event_recalls_values(struct kunit *test)
+{
+	int cpu = test_cpu(test);
+	struct perf_event *a;
+
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
+	leaving_hypervisor(test, true);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, enter_and_leave_ipi, NULL, 1), 0);
+	a = try_event(&flagged, cpu, EVENT(.id = 'a'));
+	KUNIT_EXPECT_EQ(test, nr_recalls, 0);
+	clear_log(&flagged);
+	KUNIT_ASSERT_EQ(test, smp_call_function_single(cpu, guest_exit_ipi, NULL, 1), 0);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, a), 0);
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_NULL_MSG(test, strchr(log_until_recall, '+'), "%s", log_until_recall);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(flagged.log, "+a"), "%s", flagged.log);
 }
 
 /* The PMU is disabled all the while, and its driver is told once. */
@@ -1423,6 +1687,24 @@ static void event_waits_if_pmu_is_not_returned(struct kunit *test)
 	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
 }
 
+/* One that does not take its values out loses them, and says so. */
+static void event_is_scheduled_if_values_remain(struct kunit *test)
+{
+	struct perf_event *a;
+
+	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
+	nr_unbalanced = 0;
+	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
+	leaving_hypervisor(test, false);
+	guest_leaves_values(test);
+	a = new_event(test, &flagged, EVENT(.id = 'a'));
+
+	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
+	KUNIT_EXPECT_EQ(test, nr_unbalanced, 1);
+	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
+	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+}
+
 static void unbalanced_calls_are_refused(struct kunit *test)
 {
 	unsigned long flags;
@@ -1630,7 +1912,14 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(guest_keeps_pmu_without_events),
 	KUNIT_CASE(new_event_recalls_pmu),
 	KUNIT_CASE(tracing_event_recalls_pmu),
+	KUNIT_CASE(tracing_member_recalls_pmu),
+	KUNIT_CASE(tracing_members_go_on),
 	KUNIT_CASE(other_events_let_guest_keep_pmu),
+	KUNIT_CASE(host_counters_are_known),
+	KUNIT_CASE(new_event_recalls_values),
+	KUNIT_CASE(enabled_event_recalls_values),
+	KUNIT_CASE(other_events_let_guest_leave_values),
+	KUNIT_CASE(waiting_event_recalls_values),
 	KUNIT_CASE(guest_stops_events),
 	KUNIT_CASE(guest_stops_task_events),
 	KUNIT_CASE(guest_leaves_other_pmus_alone),
@@ -1654,6 +1943,7 @@ static struct kunit_case perf_guest_test_cases[] = {
 	KUNIT_CASE(enabled_event_waits_for_host),
 	KUNIT_CASE(event_waits_if_pmu_is_not_returned),
 	KUNIT_CASE(disabled_event_stays_away),
+	KUNIT_CASE(event_is_scheduled_if_values_remain),
 	KUNIT_CASE(unbalanced_calls_are_refused),
 #ifdef CONFIG_CGROUP_PERF
 	KUNIT_CASE(time_of_cgroup_events),

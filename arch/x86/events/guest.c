@@ -64,6 +64,22 @@ VISIBLE_IF_KUNIT bool x86_host_traces(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(x86_host_traces);
 
+/**
+ * perf_host_traces - does the host trace on this CPU?
+ *
+ * If so, what traces shares LVTPC and IA32_PERF_GLOBAL_STATUS with the guest that owns
+ * the PMU. It does not start while perf_guest_enter() allows interrupts to be on: the
+ * hypervisor is called before.
+ *
+ * Context: Preemption off.
+ * Return: true if Intel PT is about to use its bit in IA32_PERF_GLOBAL_STATUS.
+ */
+bool perf_host_traces(void)
+{
+	return x86_host_traces();
+}
+EXPORT_SYMBOL_GPL(perf_host_traces);
+
 /* Has PT filled its buffer, and not been taken care of? */
 VISIBLE_IF_KUNIT bool x86_trace_is_full(void)
 {

@@ -375,6 +375,100 @@ static void stopped_event_survives_guest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, local64_read(&event->hw.period_left), left);
 }
 
+/* What an event's counters are for a hypervisor */
+static void counters_of_events(struct kunit *test)
+{
+	static const struct {
+		int	idx;
+		int	flags;
+		u64	counters;
+	} events[] = {
+		{ .idx = 0, .counters = BIT_ULL(0) },
+		{ .idx = 5, .counters = BIT_ULL(5) },
+		{ .idx = INTEL_PMC_IDX_FIXED + 1, .counters = BIT_ULL(33) },
+		/* An event that is too wide for one counter: the next one is merged. */
+		{ .idx = 2, .flags = PERF_X86_EVENT_PAIR, .counters = BIT_ULL(2) | BIT_ULL(3) },
+		/* Metrics of top-down analysis go by the counter of slots. */
+		{ .idx = INTEL_PMC_IDX_FIXED_SLOTS, .counters = BIT_ULL(35) },
+		{ .idx = INTEL_PMC_IDX_METRIC_BASE, .counters = BIT_ULL(35) },
+		{ .idx = INTEL_PMC_IDX_TD_BE_BOUND, .counters = BIT_ULL(35) },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		struct hw_perf_event hw = { .idx = events[i].idx, .flags = events[i].flags };
+
+		KUNIT_EXPECT_EQ_MSG(test, x86_event_counters(&hw), events[i].counters,
+				    "event %d", i);
+	}
+}
+
+/*
+ * Old counts of the host are cleared before somebody may read them, but not where a guest
+ * has left a value instead.
+ */
+static void left_values_are_not_cleared(struct kunit *test)
+{
+	struct perf_event_attr attr = {
+		.type		= PERF_TYPE_HARDWARE,
+		.config		= PERF_COUNT_HW_BRANCH_INSTRUCTIONS,
+		.size		= sizeof(attr),
+		.pinned		= 1,
+		.exclude_guest	= 1,
+	};
+	struct x86_pmu_capability cap;
+	struct perf_event *event;
+	unsigned long flags, msr;
+	u64 used, value[2];
+	int idx, rdpmc;
+
+	perf_get_x86_pmu_capability(&cap);
+	if (!cap.passthrough)
+		kunit_skip(test, "no PMU that can be lent");
+
+	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
+						 NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	KUNIT_ASSERT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+	local_irq_save(flags);
+	perf_guest_enter();
+	used = perf_guest_host_counters();
+	perf_guest_exit();
+	idx = event->hw.idx;
+	msr = event->hw.event_base;
+	rdpmc = event->hw.event_base_rdpmc;
+	local_irq_restore(flags);
+	/* Leaves its count behind. */
+	kunit_release_action(test, release_event, event);
+
+	local_irq_save(flags);
+	perf_guest_enter();
+	wrmsrl(msr, 0x123);
+	perf_guest_leave(BIT_ULL(idx));
+	perf_guest_exit();
+	perf_clear_dirty_counters();
+	rdpmcl(rdpmc, value[0]);
+	perf_guest_leave(0);
+	local_irq_restore(flags);
+
+	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
+						 NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	msr = event->hw.event_base;
+	rdpmc = event->hw.event_base_rdpmc;
+	perf_event_release_kernel(event);
+	local_irq_save(flags);
+	wrmsrl(msr, 0x123);
+	perf_clear_dirty_counters();
+	rdpmcl(rdpmc, value[1]);
+	local_irq_restore(flags);
+
+	KUNIT_EXPECT_TRUE(test, used & BIT_ULL(idx));
+	KUNIT_EXPECT_EQ(test, value[0], 0x123);
+	KUNIT_EXPECT_EQ(test, value[1], 0);
+}
+
 /* What was found at one hand-over has nothing to do with a PMI long after it. */
 static void repeated_host_pmi_is_forgotten(struct kunit *test)
 {
@@ -415,6 +509,8 @@ static struct kunit_case guest_lvtpc_test_cases[] = {
 	KUNIT_CASE(host_pmi_is_not_passed_on),
 	KUNIT_CASE(unrelated_nmi_leaves_guest_alone),
 	KUNIT_CASE(stopped_event_survives_guest),
+	KUNIT_CASE(counters_of_events),
+	KUNIT_CASE(left_values_are_not_cleared),
 	KUNIT_CASE(repeated_host_pmi_is_forgotten),
 	{ }
 };

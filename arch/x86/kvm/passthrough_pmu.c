@@ -21,23 +21,30 @@
  * guest mode no counter of it runs.  It is taken out when perf wants the PMU,
  * which may be at any time when IRQs are on, and at the latest when the vCPU is put.
  *
+ * The PMU that is handed back keeps the values of counters that the host's events
+ * don't use: their selectors are disabled, and so nothing of the host counts there or
+ * looks.  They are found in place the next time.  They are taken out on the same
+ * occasions as the state of a vCPU that has kept the PMU.
+ *
  * A guest that has used no counter for a while doesn't take part in this (it is dormant)
  * until it enables one: all of its accesses exit, and the state is in memory.  The host's
  * events are kept from counting the guest as they always were.
  *
- * Memory is authoritative unless pmu->in_hw says that the state is in the registers.
+ * Memory is authoritative unless pmu->in_hw says that the state is in the registers,
+ * or, for the value of a counter, pmu->left says that.
  * Only the CPU that the vCPU is loaded on may look there, and with IRQs off, as it
  * may be gone right after: what is looked at or changed often is done in place, see
  * below, everything else calls kvm_passthrough_pmu_reclaim() first.  Ioctls find the
  * state in memory, vcpu_put() saw to that.
  *
  * Whoever hands the PMU over leaves no counter enabled, and doesn't care what else
- * is in it.  KVM hands it back with all counters that it loaded, their selectors and
- * the control of the fixed counters zeroed:
+ * is in it.  KVM hands it back with all counters that it loaded, but for those with
+ * values that are left, their selectors and the control of the fixed counters zeroed:
  *
  *  - perf enables all counters in GLOBAL_CTRL, and an enabled selector that is
  *    not perf's would count;
- *  - host user space may read counters by RDPMC;
+ *  - host user space may read counters by RDPMC, hence values are left only as long
+ *    as it doesn't run;
  *  - perf knows the control of the fixed counters to be 0 at this point and
  *    leaves the MSR alone if that is the value it wants.
  */
@@ -91,8 +98,8 @@ static void set_enabled(bool enabled)
  * @vendor_regs: the vendor's MSRs
  *
  * KVM can say only once which capabilities it supports: those are the ones of vCPUs
- * that own the PMU, then.  VMs may still choose perf-based vPMUs, which support the
- * same, see kvm_passthrough_pmu_set_caps().
+ * that own the PMU, then.  VMs may still choose perf-based vPMUs, which support
+ * version 2 with three fixed counters at most, see kvm_passthrough_pmu_set_caps().
  *
  * Says in one line of the log which vPMU guests get, and what the host lacks if it
  * is not the one that was wanted.  Silent if the administrator didn't ask.
@@ -132,10 +139,15 @@ bool kvm_passthrough_pmu_setup(bool wanted, const char *missing,
 	if (host_regs.max_gp)
 		kvm_pmu_cap.num_counters_gp = min_t(int, kvm_pmu_cap.num_counters_gp,
 						    host_regs.max_gp);
+	if (host_regs.max_version)
+		kvm_pmu_cap.version = min_t(int, kvm_host_pmu_cap.version,
+					    host_regs.max_version);
+	kvm_pmu_cap.num_counters_fixed = min_t(int, kvm_host_pmu_cap.num_counters_fixed,
+					       KVM_MAX_NR_FIXED_COUNTERS);
 	set_enabled(true);
 
-	pr_info("enable_passthrough_pmu: guests own the PMU while they run, with up to %d general purpose and %d fixed counters of %d and %d\n",
-		kvm_pmu_cap.num_counters_gp, kvm_pmu_cap.num_counters_fixed,
+	pr_info("enable_passthrough_pmu: guests own the PMU while they run, version %d, with up to %d general purpose and %d fixed counters of %d and %d\n",
+		kvm_pmu_cap.version, kvm_pmu_cap.num_counters_gp, kvm_pmu_cap.num_counters_fixed,
 		kvm_host_pmu_cap.num_counters_gp, kvm_host_pmu_cap.num_counters_fixed);
 	return true;
 }
@@ -419,14 +431,17 @@ static void request_late_pmi(struct kvm_vcpu *vcpu)
  * RDPMC is much cheaper than WRMSR, and with the counters of a guest that leaves
  * them alone there is nothing to write.
  */
-static bool load_counter(struct kvm_pmc *pmc)
+static bool load_counter(struct kvm_pmc *pmc, u64 host_counters)
 {
 	u64 value = counter_hw_value(pmc);
 	u64 now;
 
-	rdpmcl(counter_rdpmc(pmc), now);
-	if (now == value)
-		return false;
+	/* It would be a strange accident if the host had the same value. */
+	if (!(host_counters & BIT_ULL(pmc->idx))) {
+		rdpmcl(counter_rdpmc(pmc), now);
+		if (now == value)
+			return false;
+	}
 
 	wrmsrl(counter_msr(pmc), value);
 	return true;
@@ -453,6 +468,12 @@ static bool put_counter(struct kvm_pmc *pmc)
 	return true;
 }
 
+/* Is the value of a counter in its register?  To be relied upon with IRQs off. */
+static bool is_value_in_hw(struct kvm_pmc *pmc)
+{
+	return pmc_to_pmu(pmc)->left & BIT_ULL(pmc->idx);
+}
+
 /*
  * What the host has left in a selector makes no difference as long as it doesn't
  * enable the counter, and that is what perf guarantees.
@@ -473,14 +494,19 @@ static void see_status(struct kvm_pmu *pmu)
 }
 
 /*
- * What is in the status at this moment is no reason for an interrupt, or it is on its
- * way already.
+ * What is in the status of @counters at this moment is no reason for an interrupt, or it
+ * is on its way already.  KVM has seen them, so that has_wrapped() is about what follows.
  */
-static void tell_all(struct kvm_pmu *pmu)
+static void tell(struct kvm_pmu *pmu, u64 counters)
 {
+	struct kvm_pmc *pmc;
+	int i;
+
 	see_status(pmu);
-	pmu->status_told = pmu->global_status;
-	pmu->silent_counters = 0;
+	counters &= pmu->global_status;
+	pmu->status_told = (pmu->status_told & pmu->global_status) | counters;
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&counters)
+		see_counter(pmc);
 }
 
 /*
@@ -490,11 +516,14 @@ static void tell_all(struct kvm_pmu *pmu)
 static void note_silence(struct kvm_pmc *pmc, bool silent)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+	u64 bit = BIT_ULL(pmc->idx);
 
-	if (silent)
-		pmu->silent_counters |= BIT_ULL(pmc->idx);
-	else if (pmu->silent_counters & BIT_ULL(pmc->idx))
-		tell_all(pmu);
+	if (silent) {
+		pmu->silent_counters |= bit;
+	} else if (pmu->silent_counters & bit) {
+		pmu->silent_counters &= ~bit;
+		tell(pmu, bit);
+	}
 }
 
 static void write_selector(struct kvm_pmc *pmc, u64 selector)
@@ -588,7 +617,7 @@ void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu)
 
 	/* It is the overflow that interrupts, not the status. */
 	if (pmu->lvtpc_unmasked && !was_unmasked)
-		tell_all(pmu);
+		tell(pmu, ~0ULL);
 }
 
 /**
@@ -614,6 +643,18 @@ static bool has_narrow_counters(struct kvm_pmu *pmu)
 	return (pmu->nr_arch_gp_counters && pmu->counter_bitmask[KVM_PMC_GP] != host_gp_mask) ||
 	       (pmu->nr_arch_fixed_counters &&
 		pmu->counter_bitmask[KVM_PMC_FIXED] != host_fixed_mask);
+}
+
+/*
+ * Counters that needn't be taken out for the host's events, which have others and get no
+ * more until perf has asked for the values, see kvm_passthrough_pmu_return().
+ */
+static u64 counters_to_leave(struct kvm_pmu *pmu)
+{
+	if (has_narrow_counters(pmu))
+		return 0;
+
+	return *(u64 *)pmu->all_valid_pmc_idx & ~perf_guest_host_counters();
 }
 
 /* After so many rounds without a counter in use a guest is dormant. */
@@ -665,12 +706,48 @@ static void update_dormant(struct kvm_vcpu *vcpu)
 	kvm_pmu_call(passthrough_update)(vcpu);
 }
 
+/* has_wrapped() goes by what a counter was when it was loaded, or found in place. */
+static void see_overflowed_counters(struct kvm_pmu *pmu)
+{
+	u64 counters = pmu->left & pmu->global_status;
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (likely(!counters))
+		return;
+
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&counters)
+		see_counter(pmc);
+}
+
+/*
+ * What traces shares the overflow status with the guest's counters.  If the host has begun
+ * to trace on this CPU since the state was loaded last, or has stopped, or if the vCPU
+ * comes from another CPU, what the guest may access without an exit is another matter.
+ * The host doesn't begin as long as the state is in hardware: perf recalls it before.
+ */
+static void follow_host_traces(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (!host_regs.clear_foreign || likely(pmu->host_traces == perf_host_traces()))
+		return;
+
+	pmu->host_traces = !pmu->host_traces;
+
+	/* For user space's MSR filter. */
+	kvm_vcpu_srcu_read_lock(vcpu);
+	kvm_pmu_call(passthrough_update)(vcpu);
+	kvm_vcpu_srcu_read_unlock(vcpu);
+}
+
 /* See kvm_passthrough_pmu_load(). */
 void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, i;
 	struct kvm_pmc *pmc;
+	u64 host_counters;
 
 	lockdep_assert_irqs_disabled();
 
@@ -684,15 +761,22 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 
 	kvm_pmu_call(passthrough_stop)();
 
+	host_counters = perf_guest_host_counters();
+	see_overflowed_counters(pmu);
+
 	pmu->silent_counters = 0;
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += load_counter(pmc);
+		if (!is_value_in_hw(pmc))
+			counters += load_counter(pmc, host_counters);
 		if (enables(pmc->eventsel_hw))
 			write_selector(pmc, pmc->eventsel_hw);
 	}
-	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += load_counter(&pmu->fixed_counters[i]);
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++) {
+		pmc = &pmu->fixed_counters[i];
+		if (!is_value_in_hw(pmc))
+			counters += load_counter(pmc, host_counters);
+	}
 
 	/*
 	 * A guest that doesn't have GLOBAL_STATUS could never clear an overflow,
@@ -702,19 +786,21 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 		pmu->global_status = 0;
 	pmu->status_told = pmu->global_status;
 
+	follow_host_traces(vcpu);
 	kvm_pmu_call(passthrough_load)(vcpu);
 	/* perf knows it to be 0. */
 	write_fixed_ctrl(pmu, pmu->fixed_ctr_ctrl_hw);
 
 	pmu->in_hw = true;
+	pmu->left = ~0ULL;
 
 	trace_kvm_passthrough_pmu_load(vcpu->vcpu_id, counters, pmu->nr_arch_gp_counters,
 				       pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
 				       pmu->global_status);
 }
 
-/* See kvm_passthrough_pmu_put(). */
-void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+/* Hands the PMU back, with the values of the counters @left in it. */
+static void hand_back(struct kvm_vcpu *vcpu, u64 left)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	unsigned int counters = 0, selectors = 0, i;
@@ -727,15 +813,19 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
-		counters += put_counter(pmc);
+		if (!(left & BIT_ULL(pmc->idx)))
+			counters += put_counter(pmc);
 		/* Selectors always exit, hence hold what was written last. */
 		if (enables(pmc->eventsel_hw)) {
 			write_selector(pmc, 0);
 			selectors++;
 		}
 	}
-	for (i = 0; i < pmu->nr_arch_fixed_counters; i++)
-		counters += put_counter(&pmu->fixed_counters[i]);
+	for (i = 0; i < pmu->nr_arch_fixed_counters; i++) {
+		pmc = &pmu->fixed_counters[i];
+		if (!(left & BIT_ULL(pmc->idx)))
+			counters += put_counter(pmc);
+	}
 
 	/* perf relies on 0 here. */
 	write_fixed_ctrl(pmu, 0);
@@ -746,10 +836,36 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 
 	pmu->in_hw = false;
 	pmu->keep_in_hw = false;
+	pmu->left = left;
+	perf_guest_leave(left);
 	note_idle_put(vcpu, !selectors && !pmu->fixed_ctr_ctrl_hw);
 
 	perf_put_guest_lvtpc();
 	perf_guest_exit();
+}
+
+/* See kvm_passthrough_pmu_put(). */
+void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
+{
+	hand_back(vcpu, counters_to_leave(vcpu_to_pmu(vcpu)));
+}
+
+/* From here on, nothing of the vCPU is in the PMU. */
+static void take_everything_out(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (pmu->in_hw) {
+		hand_back(vcpu, 0);
+		return;
+	}
+
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->left)
+		put_counter(pmc);
+	pmu->left = 0;
+	perf_guest_leave(0);
 }
 
 /* See kvm_passthrough_pmu_reclaim(). */
@@ -758,12 +874,13 @@ void __kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu)
 	guard(irqsave)();
 
 	/* perf may have been here first. */
-	if (vcpu_to_pmu(vcpu)->in_hw)
-		__kvm_passthrough_pmu_put(vcpu);
+	if (vcpu_to_pmu(vcpu)->left)
+		take_everything_out(vcpu);
 }
 
 /**
- * kvm_passthrough_pmu_return - perf wants the PMU of this CPU back
+ * kvm_passthrough_pmu_return - perf wants the PMU of this CPU back, or the counters that
+ *	a guest's values were left in
  *
  * Context: IRQs off, called by perf, which may hold the locks of its contexts and that
  * of the run queue.  Interrupts anything but what runs with IRQs off.
@@ -772,10 +889,10 @@ void kvm_passthrough_pmu_return(void)
 {
 	struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
 
-	if (WARN_ON_ONCE(!vcpu || !vcpu_to_pmu(vcpu)->in_hw))
+	if (WARN_ON_ONCE(!vcpu || !vcpu_to_pmu(vcpu)->left))
 		return;
 
-	__kvm_passthrough_pmu_put(vcpu);
+	take_everything_out(vcpu);
 }
 
 /**
@@ -792,7 +909,7 @@ u64 kvm_passthrough_pmu_read_counter(struct kvm_pmc *pmc)
 
 	guard(irqsave)();
 
-	if (!pmc_to_pmu(pmc)->in_hw)
+	if (!is_value_in_hw(pmc))
 		return pmc->counter;
 
 	rdpmcl(counter_rdpmc(pmc), now);
@@ -812,9 +929,55 @@ void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value)
 	guard(irqsave)();
 
 	pmc->counter = value & pmc_bitmask(pmc);
-	if (pmc_to_pmu(pmc)->in_hw)
+	if (is_value_in_hw(pmc))
 		wrmsrl(counter_msr(pmc), counter_hw_value(pmc));
 }
+
+/**
+ * kvm_passthrough_pmu_read_metrics - read PERF_METRICS where it is
+ * @pmu: the vPMU of a vCPU that has it
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: its value.
+ */
+u64 kvm_passthrough_pmu_read_metrics(struct kvm_pmu *pmu)
+{
+	u64 now;
+
+	guard(irqsave)();
+
+	if (!pmu->in_hw)
+		return pmu->metrics;
+
+	rdpmcl(INTEL_PMC_FIXED_RDPMC_METRICS, now);
+	return now;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_read_metrics);
+
+/**
+ * kvm_passthrough_pmu_write_metrics - write PERF_METRICS where it is
+ * @pmu: the vPMU of a vCPU that has it
+ * @data: the value
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: 0, or 1 if hardware has fewer fields.
+ */
+int kvm_passthrough_pmu_write_metrics(struct kvm_pmu *pmu, u64 data)
+{
+	if (kvm_host_pmu_cap.num_metrics < sizeof(data) &&
+	    data >> (BITS_PER_BYTE * kvm_host_pmu_cap.num_metrics))
+		return 1;
+
+	guard(irqsave)();
+
+	pmu->metrics = data;
+	if (pmu->in_hw)
+		wrmsrl(MSR_PERF_METRICS, data);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_write_metrics);
 
 /**
  * kvm_passthrough_pmu_status - what is the guest's overflow status?
@@ -843,7 +1006,9 @@ u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu)
  */
 void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set)
 {
+	struct kvm_pmc *pmc;
 	u64 bits;
+	int i;
 
 	guard(irqsave)();
 
@@ -852,12 +1017,17 @@ void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set)
 	if (!pmu->in_hw)
 		return;
 
+	/* A counter of @set may have wrapped before, see has_wrapped(). */
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&set)
+		see_counter(pmc);
+
 	bits = kvm_pmu_call(passthrough_status_bits)(pmu);
 	if (clear & bits)
 		wrmsrl(host_regs.status_clear, clear & bits);
 	if (set & bits)
 		wrmsrl(host_regs.status_set, set & bits);
 }
+EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_change_status);
 
 /* See kvm_passthrough_pmu_global_ctrl(). */
 void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu)
@@ -1011,7 +1181,8 @@ void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed)
 
 		pmu->fixed_ctr_ctrl_hw &= ~field;
 		if (allowed)
-			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field;
+			pmu->fixed_ctr_ctrl_hw |= pmu->fixed_ctr_ctrl & field &
+						  ~host_regs.fixed_clear;
 	}
 
 	if (pmc_speculative_in_use(pmc) && counts_insns(pmc))
@@ -1094,6 +1265,14 @@ bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data
 	return true;
 }
 
+/* Have the counters stopped with an interrupt, until the guest clears the status? */
+static bool is_frozen(struct kvm_pmu *pmu)
+{
+	if (pmu->in_hw)
+		see_status(pmu);
+	return pmu->global_status & GLOBAL_STATUS_COUNTERS_FROZEN;
+}
+
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
  * @pmc: counter that would have counted the event
@@ -1103,63 +1282,88 @@ bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	u64 now;
+	u64 now, status;
+	bool in_hw;
 
 	guard(irqsave)();
 
+	if (unlikely(pmu->may_freeze) && is_frozen(pmu))
+		return;
+
+	in_hw = is_value_in_hw(pmc);
 	now = pmc->counter;
-	if (pmu->in_hw)
+	if (in_hw)
 		rdpmcl(counter_rdpmc(pmc), now);
 
 	pmc->counter = (now + 1) & pmc_bitmask(pmc);
-	if (pmu->in_hw)
+	if (in_hw)
 		wrmsrl(counter_msr(pmc), counter_hw_value(pmc));
 	if (pmc->counter)
 		return;
 
-	kvm_passthrough_pmu_change_status(pmu, 0, BIT_ULL(pmc->idx));
-
-	if (wants_pmi(pmc))
+	status = BIT_ULL(pmc->idx);
+	if (wants_pmi(pmc)) {
 		kvm_make_request(KVM_REQ_PMI, pmc->vcpu);
+		if (pmu->may_freeze)
+			status |= kvm_pmu_call(passthrough_freeze)(pmc->vcpu);
+	}
+	kvm_passthrough_pmu_change_status(pmu, 0, status);
+}
+
+static u32 fixed_counters(struct kvm_pmu *pmu)
+{
+	return bitmap_read(pmu->all_valid_pmc_idx, KVM_FIXED_PMC_BASE_IDX, 16);
+}
+
+/* Bits of GLOBAL_CTRL and GLOBAL_STATUS that are a counter's. */
+static u64 counter_bits(struct kvm_pmu *pmu)
+{
+	return bitmap_read(pmu->all_valid_pmc_idx, 0, 32) |
+	       (u64)fixed_counters(pmu) << KVM_FIXED_PMC_BASE_IDX;
 }
 
 /**
  * kvm_passthrough_pmu_policy - decide what a vCPU may touch without a VM-exit
  * @vcpu: the vCPU, with its CPUID set
  * @has_full_width: the guest has the full-width aliases of its counters
+ * @status_foreign: bits of the host's GLOBAL_STATUS besides those of counters that
+ *	somebody else than this guest might set while it runs, or waits for
  *
  * Also makes sure that the vCPU has a local APIC in the kernel, which
- * kvm_passthrough_pmu_load() relies on.
+ * kvm_passthrough_pmu_load() relies on, and decides whether PERF_METRICS changes hands.
  *
  * Context: vCPU loaded, IRQs on.
  *
  * Return: see kvm_passthrough_policy().
  */
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
-							 bool has_full_width)
+							 bool has_full_width,
+							 u64 status_foreign)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	const struct kvm_passthrough_model host = {
 		.version	= kvm_host_pmu_cap.version,
 		.nr_gp		= kvm_host_pmu_cap.num_counters_gp,
-		.nr_fixed	= kvm_host_pmu_cap.num_counters_fixed,
+		.fixed		= BIT(kvm_host_pmu_cap.num_counters_fixed) - 1,
 		.width_gp	= kvm_host_pmu_cap.bit_width_gp,
 		.width_fixed	= kvm_host_pmu_cap.bit_width_fixed,
 		.has_metrics	= host_regs.has_metrics,
 		.ctrl_extra	= host_regs.ctrl_extra,
-		.status_extra	= host_regs.status_extra,
+		.ctrl_harmless	= host_regs.ctrl_harmless,
+		.status_extra	= host_regs.status_extra | status_foreign,
 		.clear_extra	= host_regs.clear_extra,
-		.clear_foreign	= host_regs.clear_foreign,
+		.clear_foreign	= host_regs.clear_foreign & status_foreign,
 	};
 	const struct kvm_passthrough_model guest = {
 		.version	= pmu->version,
 		.nr_gp		= pmu->nr_arch_gp_counters,
-		.nr_fixed	= pmu->nr_arch_fixed_counters,
+		.fixed		= fixed_counters(pmu),
 		.width_gp	= fls64(pmu->counter_bitmask[KVM_PMC_GP]),
 		.width_fixed	= fls64(pmu->counter_bitmask[KVM_PMC_FIXED]),
-		/* KVM knows no bits besides those of counters in GLOBAL_CTRL. */
-		.status_extra	= ~pmu->global_status_rsvd & pmu->global_ctrl_rsvd,
-		.clear_extra	= ~pmu->global_status_rsvd & pmu->global_ctrl_rsvd,
+		.has_metrics	= pmu->has_metrics,
+		.ctrl_extra	= ~pmu->global_ctrl_rsvd & ~counter_bits(pmu),
+		.status_extra	= ~pmu->global_status_rsvd & ~counter_bits(pmu),
+		.clear_extra	= ~pmu->global_status_rsvd & ~counter_bits(pmu),
 	};
 	const struct kvm_passthrough_switches switches = {
 		.owns_pmu	= kvm_vcpu_owns_pmu(vcpu) &&
@@ -1170,6 +1374,13 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.nr_legacy	= host_regs.nr_legacy,
 	};
 
-	return kvm_passthrough_policy(&host, &guest, &switches);
+	struct kvm_passthrough_policy policy;
+
+	policy = kvm_passthrough_policy(&host, &guest, &switches);
+
+	/* If RDPMC does not exit, it reads PERF_METRICS whether or not the guest has it. */
+	pmu->switch_metrics = pmu->has_metrics || (policy.rdpmc && host_regs.has_metrics);
+
+	return policy;
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_policy);

@@ -20,6 +20,9 @@
  * @fixed_counter: MSR of fixed counter 0
  * @fixed_rdpmc: what to add to the number of a fixed counter for RDPMC
  * @fixed_ctrl: MSR that controls the fixed counters, 0 if there are none
+ * @fixed_clear: bits of @fixed_ctrl that must not get into hardware
+ * @max_version: version of the architectural PMU that guests may have, 0 for what KVM
+ *	offers anyway
  * @pmi_masks: a PMI masks LVTPC
  * @selector_clear: bits of a selector that must not get into hardware
  * @selector_set: bits that each selector has in hardware
@@ -30,6 +33,7 @@
  * @status_set: MSR that sets bits of @status
  * @has_metrics: RDPMC reads PERF_METRICS on this host
  * @ctrl_extra: bits of this host's GLOBAL_CTRL besides those of counters
+ * @ctrl_harmless: those of @ctrl_extra that guests may set which don't have them
  * @status_extra: bits of GLOBAL_STATUS, besides those of counters, that can be or
  *	become set while a guest runs
  * @clear_extra: bits besides those of counters that may be written in order to
@@ -46,6 +50,8 @@ struct kvm_passthrough_pmu_regs {
 	u32 fixed_counter;
 	u32 fixed_rdpmc;
 	u32 fixed_ctrl;
+	u64 fixed_clear;
+	u8 max_version;
 	bool pmi_masks;
 	u64 selector_clear;
 	u64 selector_set;
@@ -55,6 +61,7 @@ struct kvm_passthrough_pmu_regs {
 	u32 status_set;
 	bool has_metrics;
 	u64 ctrl_extra;
+	u64 ctrl_harmless;
 	u64 status_extra;
 	u64 clear_extra;
 	u64 clear_foreign;
@@ -87,12 +94,15 @@ void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu);
 bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
 void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value);
+u64 kvm_passthrough_pmu_read_metrics(struct kvm_pmu *pmu);
+int kvm_passthrough_pmu_write_metrics(struct kvm_pmu *pmu, u64 data);
 u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set);
 void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu, u64 value);
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
-							 bool has_full_width);
+							 bool has_full_width,
+							 u64 status_foreign);
 
 /*
  * All vCPUs of a VM with a PMU own it while they run, or none does.  Valid once the
@@ -142,6 +152,8 @@ static inline void kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
  * kvm_passthrough_pmu_put - take the PMU of this CPU back, if the host wants it
  * @vcpu: the vCPU that kvm_passthrough_pmu_load() was called for
  *
+ * Leaves values in counters that the host doesn't use.
+ *
  * Interrupts of the vCPU's counters that are pending in the local APIC are still
  * to be taken, by kvm_passthrough_pmu_handle_pmi().
  *
@@ -163,7 +175,8 @@ static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvm_passthrough_pmu_reclaim - take the PMU of this CPU back, if it holds @vcpu's state
+ * kvm_passthrough_pmu_reclaim - take the PMU of this CPU back, if it holds @vcpu's state,
+ *	or some of it
  * @vcpu: the vCPU, which is loaded on this CPU or on none
  *
  * From here on, until kvm_passthrough_pmu_load(), memory is authoritative.
@@ -172,7 +185,7 @@ static inline void kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
  */
 static inline void kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu)
 {
-	if (kvm_vcpu_has_passthrough_pmu(vcpu) && vcpu_to_pmu(vcpu)->in_hw)
+	if (kvm_vcpu_has_passthrough_pmu(vcpu) && vcpu_to_pmu(vcpu)->left)
 		__kvm_passthrough_pmu_reclaim(vcpu);
 }
 

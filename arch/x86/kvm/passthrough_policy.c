@@ -36,8 +36,8 @@ static bool same_width(u8 nr, u8 guest_width, u8 host_width)
  *
  * RDPMC has no bitmap.  It reads any counter of the host, hence is let through
  * only if the guest has them all, and if there is nothing else that it reads.
- * PERF_METRICS is one of them: not one that KVM counts or switches, but one that
- * RDPMC reads.
+ * PERF_METRICS is one of them, but no obstacle: if the guest doesn't have it, it is
+ * loaded with 0, and the guest reads what it makes of it itself.
  *
  * The bits of GLOBAL_CTRL and GLOBAL_STATUS belong to counters, hence the MSRs
  * are let through only if no bit belongs to a counter that the guest doesn't
@@ -45,7 +45,8 @@ static bool same_width(u8 nr, u8 guest_width, u8 host_width)
  * guest's have more bits in them.  What a guest gets to see must be what its
  * version of the PMU would show, so:
  *
- *  - GLOBAL_CTRL has to take the same bits and to refuse the same bits;
+ *  - GLOBAL_CTRL has to take the same bits and to refuse the same bits, but for
+ *    those which do no more than let the guest's own counters count something else;
  *  - GLOBAL_STATUS must not show a bit that the guest's doesn't have;
  *  - a write that clears GLOBAL_STATUS has to take all bits that the guest's takes,
  *    and no bit that somebody else waits for.
@@ -66,13 +67,14 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 {
 	struct kvm_passthrough_policy policy = {};
 	bool all_counters, all_globals, gp_width, fixed_width;
+	u64 ctrl_differs;
 
 	if (!switches->owns_pmu || !guest->version)
 		return policy;
 
 	gp_width = same_width(guest->nr_gp, guest->width_gp, host->width_gp);
-	fixed_width = same_width(guest->nr_fixed, guest->width_fixed, host->width_fixed);
-	all_counters = guest->nr_gp == host->nr_gp && guest->nr_fixed == host->nr_fixed;
+	fixed_width = same_width(guest->fixed, guest->width_fixed, host->width_fixed);
+	all_counters = guest->nr_gp == host->nr_gp && guest->fixed == host->fixed;
 
 	if (gp_width) {
 		u32 owned = counters(min(guest->nr_gp, host->nr_gp));
@@ -81,14 +83,17 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 		policy.gp_full = switches->has_full_width ? owned : 0;
 	}
 	if (fixed_width)
-		policy.fixed = counters(min(guest->nr_fixed, host->nr_fixed));
+		policy.fixed = guest->fixed & host->fixed;
 
+	policy.metrics = guest->has_metrics && host->has_metrics;
 	policy.rdpmc = all_counters && gp_width && fixed_width &&
-		       guest->has_metrics == host->has_metrics &&
+		       guest->has_metrics <= host->has_metrics &&
 		       !switches->rdpmc_backdoor && !switches->rdpmc_beyond_core;
 
 	all_globals = all_counters && guest->version > 1;
-	policy.global_ctrl = all_globals && guest->ctrl_extra == host->ctrl_extra;
+	ctrl_differs = guest->ctrl_extra ^ host->ctrl_extra;
+	policy.global_ctrl = all_globals &&
+			     !(ctrl_differs & ~(host->ctrl_extra & host->ctrl_harmless));
 	policy.status = all_globals && !(host->status_extra & ~guest->status_extra);
 	policy.status_clear = all_globals && !(guest->clear_extra & ~host->clear_extra) &&
 			      !(host->clear_foreign & ~guest->clear_extra);

@@ -8,10 +8,12 @@
  * struct kvm_passthrough_model - a PMU as software sees it, the host's or a guest's
  * @version: version of the vendor's architectural PMU, 0 if there is no PMU
  * @nr_gp: number of general purpose counters
- * @nr_fixed: number of fixed counters
+ * @fixed: bitmap of fixed counters
  * @width_gp: bits of a general purpose counter
  * @width_fixed: bits of a fixed counter
  * @has_metrics: there is PERF_METRICS, which RDPMC reads like a counter
+ * @ctrl_harmless: of the host's @ctrl_extra, those that a guest may set which doesn't
+ *	have them
  * @ctrl_extra: bits of GLOBAL_CTRL besides those of counters
  * @status_extra: bits of GLOBAL_STATUS besides those of counters; of the host's
  *	those that can be or become set while a guest runs
@@ -23,11 +25,12 @@
 struct kvm_passthrough_model {
 	u8 version;
 	u8 nr_gp;
-	u8 nr_fixed;
 	u8 width_gp;
 	u8 width_fixed;
 	bool has_metrics;
+	u32 fixed;
 	u64 ctrl_extra;
+	u64 ctrl_harmless;
 	u64 status_extra;
 	u64 clear_extra;
 	u64 clear_foreign;
@@ -56,6 +59,7 @@ struct kvm_passthrough_switches {
  * @gp_legacy: bitmap of general purpose counters, through their legacy alias
  * @gp_full: bitmap of general purpose counters, through their full-width alias
  * @fixed: bitmap of fixed counters
+ * @metrics: PERF_METRICS
  * @rdpmc: execute RDPMC
  * @global_ctrl: read and write GLOBAL_CTRL
  * @status: read GLOBAL_STATUS
@@ -69,6 +73,7 @@ struct kvm_passthrough_policy {
 	u32 gp_legacy;
 	u32 gp_full;
 	u32 fixed;
+	bool metrics;
 	bool rdpmc;
 	bool global_ctrl;
 	bool status;

@@ -4,7 +4,6 @@
  */
 #include <kunit/test.h>
 #include <linux/bits.h>
-#include <linux/minmax.h>
 #include <linux/module.h>
 
 #include "passthrough_policy.h"
@@ -16,25 +15,25 @@
 #define SGX		BIT_ULL(60)
 #define VERSION_2	(BIT_ULL(62) | BIT_ULL(63))
 
-/* Hosts.  KVM models 8 general purpose and 3 fixed counters for Intel's PMUs. */
+/* Hosts. */
 static const struct kvm_passthrough_model skylake = {
-	.version = 4, .nr_gp = 4, .nr_fixed = 3, .width_gp = 48, .width_fixed = 48,
+	.version = 4, .nr_gp = 4, .fixed = 0x7, .width_gp = 48, .width_fixed = 48,
 	.status_extra = VERSION_2, .clear_extra = VERSION_2 | FREEZE,
 };
 
 static const struct kvm_passthrough_model icelake = {
-	.version = 5, .nr_gp = 8, .nr_fixed = 4, .width_gp = 48, .width_fixed = 48,
-	.has_metrics = true, .ctrl_extra = METRICS,
-	.status_extra = VERSION_2 | METRICS, .clear_extra = VERSION_2 | FREEZE | METRICS,
+	.version = 5, .nr_gp = 8, .fixed = 0xf, .width_gp = 48, .width_fixed = 48,
+	.has_metrics = true, .ctrl_extra = METRICS, .ctrl_harmless = METRICS,
+	.status_extra = VERSION_2, .clear_extra = VERSION_2 | FREEZE | METRICS,
 };
 
-/* What KVM makes of a host for its guests. */
+/* A guest of version 2, with three fixed counters at most. */
 static struct kvm_passthrough_model v2_of(const struct kvm_passthrough_model *host)
 {
 	struct kvm_passthrough_model guest = *host;
 
 	guest.version = 2;
-	guest.nr_fixed = min(host->nr_fixed, 3);
+	guest.fixed &= 0x7;
 	guest.has_metrics = false;
 	guest.ctrl_extra = 0;
 	guest.status_extra = VERSION_2;
@@ -60,6 +59,7 @@ static void expect(struct kunit *test, struct kvm_passthrough_policy got,
 	KUNIT_EXPECT_EQ(test, got.gp_legacy, want.gp_legacy);
 	KUNIT_EXPECT_EQ(test, got.gp_full, want.gp_full);
 	KUNIT_EXPECT_EQ(test, got.fixed, want.fixed);
+	KUNIT_EXPECT_EQ(test, got.metrics, want.metrics);
 	KUNIT_EXPECT_EQ(test, got.rdpmc, want.rdpmc);
 	KUNIT_EXPECT_EQ(test, got.global_ctrl, want.global_ctrl);
 	KUNIT_EXPECT_EQ(test, got.status, want.status);
@@ -94,10 +94,10 @@ static void everything_if_guest_has_all_counters(struct kunit *test)
 }
 
 /*
- * On Ice Lake and later, the fourth fixed counter is the host's alone.  A check
- * against what KVM models would wrongly find the guest's PMU complete.
+ * The fourth fixed counter is the host's alone.  RDPMC and the globals would show it to
+ * the guest.
  */
-static void host_counter_beyond_kvm_model(struct kunit *test)
+static void host_counter_beyond_guest_model(struct kunit *test)
 {
 	struct kvm_passthrough_model guest = v2_of(&icelake);
 
@@ -129,7 +129,7 @@ static void guest_with_more_counters_than_host(struct kunit *test)
 	struct kvm_passthrough_model guest = v2_of(&skylake);
 
 	guest.nr_gp = 32;
-	guest.nr_fixed = 16;
+	guest.fixed = 0xffff;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
@@ -252,34 +252,64 @@ static void overflow_shows_in_counter(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kvm_passthrough_wrapped(7, 5ULL << 32 | 8, 0xffffffff));
 }
 
-/*
- * KVM may model a fourth fixed counter one day.  As long as it doesn't model
- * PERF_METRICS, neither RDPMC nor GLOBAL_CTRL[48] may open with it.
- */
-static void metrics_alone_close_rdpmc_and_ctrl(struct kunit *test)
+/* A guest that has what the host has. */
+static void the_full_model(struct kunit *test)
 {
-	struct kvm_passthrough_model guest = v2_of(&icelake);
-	struct kvm_passthrough_policy policy;
+	expect(test, kvm_passthrough_policy(&icelake, &icelake, &intel),
+	       (struct kvm_passthrough_policy) {
+			.gp_legacy = 0xff, .gp_full = 0xff, .fixed = 0xf, .metrics = true,
+			.rdpmc = true, .global_ctrl = true, .status = true,
+			.status_clear = true,
+	       });
+}
 
-	guest.nr_fixed = icelake.nr_fixed;
-	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
-	KUNIT_EXPECT_EQ(test, policy.fixed, 0xf);
-	KUNIT_EXPECT_FALSE(test, policy.rdpmc);
-	KUNIT_EXPECT_FALSE(test, policy.global_ctrl);
-	KUNIT_EXPECT_FALSE(test, policy.status);
-	/* A bit that is never set while a guest runs which lacks PERF_METRICS. */
-	KUNIT_EXPECT_TRUE(test, policy.status_clear);
+/*
+ * All counters, but no PERF_METRICS: most guests, as QEMU hides it by default.  Also of
+ * an earlier version.  A bit that is harmless on this host need not be known to it.
+ */
+static void metrics_close_nothing(struct kunit *test)
+{
+	struct kvm_passthrough_model host = icelake, guest = icelake;
+	const struct kvm_passthrough_policy want = {
+		.gp_legacy = 0xff, .gp_full = 0xff, .fixed = 0xf,
+		.rdpmc = true, .global_ctrl = true, .status = true, .status_clear = true,
+	};
 
-	/* RDPMC reads PERF_METRICS whatever GLOBAL_CTRL looks like. */
-	guest.ctrl_extra = METRICS;
-	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
-	KUNIT_EXPECT_FALSE(test, policy.rdpmc);
-	KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
+	guest.has_metrics = false;
+	guest.ctrl_extra = 0;
+	guest.clear_extra &= ~METRICS;
+	expect(test, kvm_passthrough_policy(&icelake, &guest, &intel), want);
 
+	guest = v2_of(&icelake);
+	guest.fixed = icelake.fixed;
+	expect(test, kvm_passthrough_policy(&icelake, &guest, &intel), want);
+
+	/* Any other bit that differs closes GLOBAL_CTRL, ... */
+	host.ctrl_extra |= TRACE;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).global_ctrl);
+
+	/* ... and so does one that the guest has and the host has not. */
 	guest = icelake;
-	policy = kvm_passthrough_policy(&icelake, &guest, &intel);
-	KUNIT_EXPECT_TRUE(test, policy.rdpmc);
-	KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
+	host = icelake;
+	host.ctrl_extra = 0;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).global_ctrl);
+
+	/* Can't come from KVM: the guest would read what is not there. */
+	host.has_metrics = false;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).rdpmc);
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &intel).metrics);
+}
+
+/* From version 5 on, any set of fixed counters. */
+static void sparse_fixed_counters(struct kunit *test)
+{
+	struct kvm_passthrough_model guest = icelake;
+
+	guest.fixed = 0xb;
+	expect(test, kvm_passthrough_policy(&icelake, &guest, &intel),
+	       (struct kvm_passthrough_policy) {
+			.gp_legacy = 0xff, .gp_full = 0xff, .fixed = 0xb, .metrics = true,
+	       });
 }
 
 /* The host traces by Intel PT, or has SGX: bits that version 2 doesn't know. */
@@ -384,7 +414,7 @@ static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(overflow_shows_in_counter),
 	KUNIT_CASE(nothing_without_pmu),
 	KUNIT_CASE(everything_if_guest_has_all_counters),
-	KUNIT_CASE(host_counter_beyond_kvm_model),
+	KUNIT_CASE(host_counter_beyond_guest_model),
 	KUNIT_CASE(guest_with_fewer_gp_counters),
 	KUNIT_CASE(guest_with_more_counters_than_host),
 	KUNIT_CASE(full_width_alias),
@@ -393,7 +423,9 @@ static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(narrow_counters),
 	KUNIT_CASE(version_1_has_no_globals),
 	KUNIT_CASE(legacy_alias_of_the_first_four),
-	KUNIT_CASE(metrics_alone_close_rdpmc_and_ctrl),
+	KUNIT_CASE(the_full_model),
+	KUNIT_CASE(metrics_close_nothing),
+	KUNIT_CASE(sparse_fixed_counters),
 	KUNIT_CASE(foreign_status_bits),
 	KUNIT_CASE(what_clears_the_status),
 	KUNIT_CASE(amd_guest_without_core_extension),

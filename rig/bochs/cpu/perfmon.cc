@@ -80,10 +80,10 @@ static const bx_perfmon_model_t *find_model(const char *name)
 bx_perfmon_c::bx_perfmon_c():
   stop_icount(BX_PERFMON_NEVER), cond_branches(0), other_branches(0),
   unwound(0), branch_model(false), cache_model(false),
-  active(false), early(false), cpu(NULL), model(NULL),
+  active(false), early(false), trace_cr3(false), cpu(NULL), model(NULL),
   global_ctrl(0), global_ctrl_mask(0), global_status(0), fixed_ctrl(0),
   debugctl(0), debugctl_mask(0), misc_enable(0), ld_lat(0), frontend(0),
-  metrics(0), metrics_slots(0), metrics_instructions(0),
+  metrics(0), metrics_slots(0), metrics_slots_written(0), metrics_instructions(0),
   metrics_enabled(false), frozen(false), hidden(false), pmi_skid(0),
   pmi_due(BX_PERFMON_NEVER), guest(false), user(false), next_guest(false),
   num_active(0), extra_cycles(0), instructions_since(0), metrics_since(0),
@@ -92,6 +92,7 @@ bx_perfmon_c::bx_perfmon_c():
   cache_misses_due(BX_PERFMON_NEVER)
 {
   memset(counter, 0, sizeof(counter));
+  memset(&trace, 0, sizeof(trace));
   memset(offcore_rsp, 0, sizeof(offcore_rsp));
   memset(active_list, 0, sizeof(active_list));
   memset(&totals, 0, sizeof(totals));
@@ -156,6 +157,7 @@ void bx_perfmon_c::reset(unsigned source)
     counter[n].value = counter[n].since = counter[n].select = 0;
   }
   num_active = 0;
+  trace_reset();
   model->rules->reset(this);
   reconfigure();
 }
@@ -192,7 +194,16 @@ void bx_perfmon_c::register_state(bx_param_c *parent)
   BXRS_HEX_PARAM_SIMPLE(list, frontend);
   BXRS_HEX_PARAM_SIMPLE(list, metrics);
   BXRS_DEC_PARAM_SIMPLE(list, metrics_slots);
+  BXRS_DEC_PARAM_SIMPLE(list, metrics_slots_written);
   BXRS_DEC_PARAM_SIMPLE(list, metrics_instructions);
+
+  bx_list_c *pt = new bx_list_c(list, "trace");
+  BXRS_HEX_PARAM_FIELD(pt, ctl, trace.ctl);
+  BXRS_HEX_PARAM_FIELD(pt, status, trace.status);
+  BXRS_HEX_PARAM_FIELD(pt, output_base, trace.output_base);
+  BXRS_HEX_PARAM_FIELD(pt, output_mask_ptrs, trace.output_mask_ptrs);
+  BXRS_HEX_PARAM_FIELD(pt, cr3_match, trace.cr3_match);
+  BXRS_PARAM_BOOL(pt, lost, trace.lost);
 
   for (unsigned n = 0; n < BX_PMU_MAX_COUNTERS; n++) {
     sprintf(name, "counter%u", n);
@@ -338,7 +349,7 @@ void bx_perfmon_c::settle(void)
     c->value += delta;
     if (c->value > c->mask) {
       c->value &= c->mask;
-      if (model->rules->overflow(this, n)) request_pmi();
+      if ((n == BX_PMU_TRACE) ? trace_block() : model->rules->overflow(this, n)) request_pmi();
     }
 
     if (metrics_enabled && c->event == BX_PMU_EVENT_SLOTS && n >= BX_PMU_FIXED_BASE) {
@@ -356,6 +367,7 @@ void bx_perfmon_c::reconfigure(void)
   settle();
 
   model->rules->configure(this);
+  trace_context();
 
   bool each_access = cache_model;
 
@@ -364,7 +376,9 @@ void bx_perfmon_c::reconfigure(void)
   for (unsigned n = 0; n < BX_PMU_MAX_COUNTERS; n++) {
     bx_perfmon_counter_t *c = &counter[n];
 
-    if (! (c->in_mode[0][0] || c->in_mode[0][1] || c->in_mode[1][0] || c->in_mode[1][1])) continue;
+    // a trace may go on in another context
+    if (! (c->in_mode[0][0] || c->in_mode[0][1] || c->in_mode[1][0] || c->in_mode[1][1]) &&
+        ! (n == BX_PMU_TRACE && tracing())) continue;
     if (c->event == BX_PMU_EVENT_NONE && ! c->inverted) continue;
 
     c->since = total_of(c);
@@ -490,6 +504,7 @@ void bx_perfmon_c::service(void)
   settle();
   guest = next_guest;
   user = cpu->user_pl;
+  if (trace_cr3) trace_context();
 
   // a halted processor retires nothing: don't keep its interrupt from it
   if (pmi_due != BX_PERFMON_NEVER) {

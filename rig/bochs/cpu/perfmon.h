@@ -64,9 +64,10 @@ enum bx_perfmon_event_t {
 
 const unsigned BX_PMU_MAX_GP = 8;
 const unsigned BX_PMU_MAX_FIXED = 4;
-const unsigned BX_PMU_MAX_COUNTERS = BX_PMU_MAX_GP + BX_PMU_MAX_FIXED;
-const unsigned BX_PMU_MAX_LBR = 32;
 const unsigned BX_PMU_FIXED_BASE = BX_PMU_MAX_GP; // index of fixed counter 0
+const unsigned BX_PMU_TRACE = BX_PMU_MAX_GP + BX_PMU_MAX_FIXED; // paces Intel PT, no register
+const unsigned BX_PMU_MAX_COUNTERS = BX_PMU_TRACE + 1;
+const unsigned BX_PMU_MAX_LBR = 32;
 
 // One row of a model's event table.
 struct bx_perfmon_select_t {
@@ -135,6 +136,16 @@ struct bx_perfmon_counter_t {
   bool   in_mode[2][2];               // counts in [guest][user]
 };
 
+// Registers of Intel Processor Trace, see perfmon_trace.cc.
+struct bx_perfmon_trace_t {
+  Bit64u ctl;                         // IA32_RTIT_CTL
+  Bit64u status;                      // IA32_RTIT_STATUS: Error and Stopped
+  Bit64u output_base;
+  Bit64u output_mask_ptrs;
+  Bit64u cr3_match;
+  bool   lost;                        // packets are missing since the last block
+};
+
 // Totals for benchmarks, [0] host, [1] guest; see sample().
 struct bx_perfmon_totals_t {
   Bit64u instructions[2];
@@ -166,6 +177,7 @@ public:
   bool   cache_model;                 // somebody counts cache events, loads or stores
   bool   active;                      // some counter is enabled
   bool   early;                       // the current instruction is counted already
+  bool   trace_cr3;                   // a trace depends on CR3
 
   bx_perfmon_c();
  ~bx_perfmon_c();
@@ -242,6 +254,14 @@ public:
   bool   pmi_pending(void) const { return pmi_due != BX_PERFMON_NEVER; } // waits for its skid
 
   //
+  // Intel Processor Trace: perfmon_trace.cc. Registers as above.
+  //
+  bool has_trace(void) const;
+  int  trace_rdmsr(Bit32u index, Bit64u *val);
+  int  trace_wrmsr(Bit32u index, Bit64u val);
+  void trace_context(void);           // where does the trace go on? part of reconfigure()
+
+  //
   // For the vendor's file
   //
   Bit64u *lbr(unsigned n);            // 0 select, 1 TOS, 2 + n, 2 + n + MAX, 2 + n + 2 * MAX
@@ -260,9 +280,11 @@ public:
   Bit64u fixed_ctrl;
   Bit64u debugctl, debugctl_mask;
   Bit64u misc_enable;
+  bx_perfmon_trace_t trace;
   Bit64u offcore_rsp[2], ld_lat, frontend;
   Bit64u metrics;                     // PERF_METRICS as written
-  Bit64u metrics_slots;               // counted since then
+  Bit64u metrics_slots;               // that it is a fraction of
+  Bit64u metrics_slots_written;       // those at that time
   Bit64u metrics_instructions;
   bool   metrics_enabled;
   bool   frozen;
@@ -276,6 +298,12 @@ private:
   void   deliver_pmi(void);
   void   attribute_instructions(void);
   void   missed(void);
+  bool   tracing(void) const;
+  void   trace_reset(void);
+  bool   trace_block(void);
+  bool   trace_output(const Bit8u *data, unsigned len);
+  bool   trace_region(Bit64u *base, Bit64u *size, Bit64u *entry);
+  void   trace_error(void);
 
   bool hidden;                        // CPUID reports no unit
   unsigned pmi_skid;

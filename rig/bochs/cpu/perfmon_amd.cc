@@ -270,8 +270,8 @@ static int amd_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
   }
 
   switch(index) {
-  case MSR_GLOBAL_STATUS: // read-only
-    return 0;
+  case MSR_GLOBAL_STATUS: // read-only, which in the PPR means that writes are ignored
+    return has_v2(pmu);
   case MSR_GLOBAL_CTL:
     if (! has_v2(pmu)) return 0;
     pmu->load_global_ctrl(val & counter_bits(pmu));

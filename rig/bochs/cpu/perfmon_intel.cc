@@ -73,8 +73,10 @@ const Bit64u FIXED_OS = 1, FIXED_USR = 2, FIXED_ANY = 4, FIXED_PMI = 8;
 
 const unsigned FIXED_SHIFT = 32;
 const Bit64u GLOBAL_METRICS   = BX_CONST64(1) << 48;
+const Bit64u STATUS_TRACE     = BX_CONST64(1) << 55;
 const Bit64u STATUS_LBR_FRZ   = BX_CONST64(1) << 58;
 const Bit64u STATUS_CTR_FRZ   = BX_CONST64(1) << 59;
+const Bit64u STATUS_ASCI      = BX_CONST64(1) << 60;
 const Bit64u STATUS_OVF_BUF   = BX_CONST64(1) << 62;
 const Bit64u STATUS_COND_CHGD = BX_CONST64(1) << 63;
 
@@ -124,13 +126,16 @@ static Bit64u fixed_ctrl_valid(const bx_perfmon_c *pmu)
   return valid;
 }
 
-// Neither Processor Trace (55), SGX (60) nor uncore PMIs (61) on these machines.
+// No uncore PMIs (61) on these machines.
 static Bit64u status_valid(const bx_perfmon_c *pmu)
 {
   Bit64u valid = counter_bits(pmu) | STATUS_OVF_BUF | STATUS_COND_CHGD;
 
   if (has_metrics(pmu)) valid |= GLOBAL_METRICS;
   if (pmu->model->version >= 4) valid |= STATUS_LBR_FRZ | STATUS_CTR_FRZ;
+  if (pmu->has_trace()) valid |= STATUS_TRACE;
+  // no enclave ever runs: only software sets this one
+  if (pmu->cpu->is_cpu_extension_supported(BX_ISA_SGX)) valid |= STATUS_ASCI;
 
   return valid;
 }
@@ -157,6 +162,7 @@ static void intel_reset(bx_perfmon_c *pmu)
   pmu->offcore_rsp[0] = pmu->offcore_rsp[1] = 0;
   pmu->ld_lat = pmu->frontend = 0;
   pmu->metrics = pmu->metrics_slots = pmu->metrics_instructions = 0;
+  pmu->metrics_slots_written = 0;
 }
 
 //
@@ -255,12 +261,15 @@ static bool intel_interrupt(bx_perfmon_c *pmu)
 
 //
 // PERF_METRICS: retired slots and the rest, in 1/255 of the slots. The level 1
-// fields add up to 255, and so do the level 2 fields of each level 1 field.
+// fields add up to 255, and so do the level 2 fields of each level 1 field. They
+// are fractions of what fixed counter 3 has counted, and software that restores
+// both writes the counter first ("Performance Metrics"): what PERF_METRICS is
+// written with holds until slots are counted, and goes in by weight afterwards.
 //
 static Bit64u read_metrics(bx_perfmon_c *pmu)
 {
   pmu->settle();
-  if (pmu->metrics_slots == 0) return pmu->metrics;
+  if (pmu->metrics_slots == pmu->metrics_slots_written) return pmu->metrics;
 
   Bit64u retiring = pmu->metrics_instructions * 255 / pmu->metrics_slots;
   if (retiring > 255) retiring = 255;
@@ -269,6 +278,15 @@ static Bit64u read_metrics(bx_perfmon_c *pmu)
   // level 1: retiring, bad speculation, frontend bound, backend bound;
   // level 2: heavy operations, mispredicts, fetch latency, memory bound
   return retiring | (backend << 24);
+}
+
+static void write_metrics(bx_perfmon_c *pmu, Bit64u val)
+{
+  Bit64u slots = val ? pmu->read_counter(BX_PMU_FIXED_BASE + 3) : 0;
+
+  pmu->metrics = val;
+  pmu->metrics_slots = pmu->metrics_slots_written = slots;
+  pmu->metrics_instructions = ((val & 0xff) * slots + 254) / 255;
 }
 
 // GLOBAL_INUSE tells software what somebody has programmed.
@@ -422,7 +440,7 @@ static int intel_rdmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u *val)
       *val = *lbr;
       return 1;
     }
-    return -1;
+    return pmu->trace_rdmsr(index, val);
   }
 }
 
@@ -489,8 +507,7 @@ static int intel_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
   case MSR_PERF_METRICS:
     if (! has_metrics(pmu) || (m->metrics_fields < 8 && (val >> (8 * m->metrics_fields)) != 0)) return 0;
     pmu->settle();
-    pmu->metrics = val;
-    pmu->metrics_slots = pmu->metrics_instructions = 0;
+    write_metrics(pmu, val);
     return 1;
   case MSR_DEBUGCTL:
     if (! pmu->is_valid_debugctl(val)) return 0;
@@ -523,7 +540,7 @@ static int intel_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
       *lbr = val;
       return 1;
     }
-    return -1;
+    return pmu->trace_wrmsr(index, val);
   }
 }
 
@@ -563,6 +580,14 @@ static void intel_cpuid(const bx_perfmon_c *pmu, Bit32u function, Bit32u subfunc
     leaf->ebx = m->arch_events_absent;
     leaf->ecx = (m->version >= 5) ? (1 << m->num_fixed) - 1 : 0;
     leaf->edx = m->num_fixed | (m->fixed_width << 5) | (m->anythread_deprecated ? 1 << 15 : 0);
+    break;
+  case 0x00000014:
+    // Intel Processor Trace, subleaf 0. EBX: CR3 filtering. ECX: ToPA output, with any number of
+    // entries in a table; single-range output.
+    if (pmu->has_trace() && subfunction == 0) {
+      leaf->ebx = 0x00000001;
+      leaf->ecx = 0x00000007;
+    }
     break;
   }
 }

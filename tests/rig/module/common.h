@@ -15,6 +15,10 @@ static char *machine = "";
 module_param(machine, charp, 0444);
 MODULE_PARM_DESC(machine, "name of the machine under test; its PMU must then be there");
 
+static char *without = "";
+module_param(without, charp, 0444);
+MODULE_PARM_DESC(without, "features that the machine was started without");
+
 static uint cpu;
 module_param(cpu, uint, 0444);
 MODULE_PARM_DESC(cpu, "CPU to run the tests on");

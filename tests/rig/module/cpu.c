@@ -350,6 +350,78 @@ static void machine_check_registers(struct kunit *test)
 			    "a bank beyond the last");
 }
 
+/* ---- SGX ---- */
+
+/* What an instruction raised, or -1 */
+#define TRAP_OF(_opcode, _leaf)						\
+({									\
+	long _ret = (_leaf);						\
+									\
+	asm volatile("1: .byte " _opcode "\n\t"				\
+		     "mov $-1, %%eax\n\t"				\
+		     "2:\n\t"						\
+		     _ASM_EXTABLE_FAULT(1b, 2b)				\
+		     : "+a" (_ret) : "b" (0), "c" (0), "d" (0) : "memory"); \
+	(int)_ret;							\
+})
+
+#define ENCLS	"0x0f, 0x01, 0xcf"
+#define ENCLU	"0x0f, 0x01, 0xd7"
+
+/* SDM vol. 3D, "Enclave Access and Data Structures" ff., vol. 4 for the registers */
+static void sgx(struct kunit *test)
+{
+	const struct rig_machine *m = rig_find_machine(machine);
+	bool there = cpuid_ebx(7) & BIT(2), launch = cpuid_ecx(7) & BIT(30), enabled;
+	u32 eax, ebx, ecx, edx, xfrm;
+	u64 feat = 0, val;
+	int i, err;
+
+	if (boot_cpu_data.x86_vendor != X86_VENDOR_INTEL)
+		kunit_skip(test, "Intel's");
+	if (!IS_ERR_OR_NULL(m))
+		KUNIT_EXPECT_EQ_MSG(test, there, m->sgx && !strstr(without, "sgx"), "CPUID.07H:EBX[2]");
+	KUNIT_ASSERT_EQ(test, rdmsrl_safe(MSR_IA32_FEAT_CTL, &feat), 0);
+	KUNIT_EXPECT_NE_MSG(test, feat & FEAT_CTL_LOCKED, 0, "the firmware has locked it");
+	KUNIT_EXPECT_NE_MSG(test, wrmsrl_safe(MSR_IA32_FEAT_CTL, feat), 0, "it is locked");
+	if (!there) {
+		KUNIT_EXPECT_FALSE_MSG(test, launch, "launch control");
+		KUNIT_EXPECT_EQ_MSG(test, feat & (FEAT_CTL_SGX_LC_ENABLED | FEAT_CTL_SGX_ENABLED), 0,
+				    "IA32_FEATURE_CONTROL");
+		KUNIT_EXPECT_EQ_MSG(test, TRAP_OF(ENCLS, 0), X86_TRAP_UD, "ENCLS");
+		KUNIT_EXPECT_EQ_MSG(test, TRAP_OF(ENCLU, 0), X86_TRAP_UD, "ENCLU");
+		return;
+	}
+	if (!IS_ERR_OR_NULL(m))
+		KUNIT_EXPECT_EQ_MSG(test, !!(feat & FEAT_CTL_SGX_ENABLED), m->sgx_enabled,
+				    "IA32_FEATURE_CONTROL.SGX_ENABLE");
+
+	cpuid_count(0x12, 0, &eax, &ebx, &ecx, &edx);
+	kunit_info(test, "CPUID.12H.0: %08x %08x %08x %08x\n", eax, ebx, ecx, edx);
+	KUNIT_EXPECT_NE_MSG(test, eax & BIT(0), 0, "SGX1");
+	KUNIT_EXPECT_GE_MSG(test, edx >> 8 & 0xff, edx & 0xff, "largest enclave in 64-bit mode");
+	/* what an enclave may have in XCR0: not more than there is, at least x87 and SSE */
+	cpuid_count(0x12, 1, &eax, &ebx, &xfrm, &edx);
+	KUNIT_EXPECT_EQ_MSG(test, xfrm & ~cpuid_eax(0xd), 0, "XFRM");
+	KUNIT_EXPECT_EQ_MSG(test, xfrm & 3, 3, "XFRM");
+
+	enabled = feat & FEAT_CTL_SGX_ENABLED;
+	if (!enabled)
+		KUNIT_EXPECT_EQ_MSG(test, TRAP_OF(ENCLS, 0), X86_TRAP_GP, "ENCLS that is not enabled");
+	KUNIT_EXPECT_EQ_MSG(test, TRAP_OF(ENCLS, 0x7fffffff), X86_TRAP_GP, "ENCLS without such a leaf");
+	KUNIT_EXPECT_EQ_MSG(test, TRAP_OF(ENCLU, 0), X86_TRAP_UD, "ENCLU at CPL 0");
+
+	for (i = 0; i < 4; i++) {
+		err = rdmsrl_safe(MSR_IA32_SGXLEPUBKEYHASH0 + i, &val);
+		KUNIT_EXPECT_EQ_MSG(test, !err, launch, "RDMSR IA32_SGXLEPUBKEYHASH%d", i);
+		if (err)
+			continue;
+		err = wrmsrl_safe(MSR_IA32_SGXLEPUBKEYHASH0 + i, val);
+		KUNIT_EXPECT_EQ_MSG(test, !err, !!(feat & FEAT_CTL_SGX_LC_ENABLED),
+				    "WRMSR IA32_SGXLEPUBKEYHASH%d", i);
+	}
+}
+
 /* ---- the suite ---- */
 
 static int rig_cpu_init(struct kunit *test)
@@ -366,6 +438,7 @@ static struct kunit_case rig_cpu_cases[] = {
 	KUNIT_CASE(sysenter_keeps_tf),
 	KUNIT_CASE(int_n_and_iret),
 	KUNIT_CASE(machine_check_registers),
+	KUNIT_CASE(sgx),
 	/* last: where it fails, the timer's interrupt is gone */
 	KUNIT_CASE(apic_disabled_and_enabled),
 	{}

@@ -17,11 +17,13 @@ static struct {
 	bool valid;
 } host;
 
-/* Bits that OVF_CTRL clears and every machine of the table has. */
+/* Bits that GLOBAL_STATUS_SET sets, and GLOBAL_STATUS_RESET clears. */
 static u64 status_bits(void)
 {
 	return rig_gp_mask(m) | rig_fixed_mask(m) | RIG_STATUS_LBR_FRZ | RIG_STATUS_CTR_FRZ |
-	       RIG_STATUS_OVF_BUF | (m->metrics ? RIG_STATUS_METRICS : 0);
+	       RIG_STATUS_OVF_BUF | (m->metrics ? RIG_STATUS_METRICS : 0) |
+	       (cpuid_ebx(7) & BIT(25) ? RIG_STATUS_TRACE : 0) |
+	       (cpuid_ebx(7) & BIT(2) ? RIG_STATUS_ASCI : 0);
 }
 
 static void pmu_quiesce(void)

@@ -272,9 +272,9 @@ static void reserved_bits(struct kunit *test)
 	accept = gp | fixed | metrics;
 	check_bits(test, "GLOBAL_CTRL", MSR_CORE_PERF_GLOBAL_CTRL, accept, ~accept, true);
 
-	/* 55: processor trace; 60: SGX; 61: uncore - where the model has them */
+	/* 61: uncore - where the model has it */
 	accept = status_bits();
-	refuse = ~accept & ~(BIT_ULL(55) | BIT_ULL(60) | BIT_ULL(61) | BIT_ULL(63));
+	refuse = ~accept & ~(BIT_ULL(61) | BIT_ULL(63));
 	check_bits(test, "GLOBAL_STATUS_RESET", MSR_CORE_PERF_GLOBAL_OVF_CTRL,
 		   accept | BIT_ULL(63), refuse, false);
 	check_bits(test, "GLOBAL_STATUS_SET", RIG_MSR_GLOBAL_STATUS_SET,

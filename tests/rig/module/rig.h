@@ -48,8 +48,10 @@
 #define RIG_FIXED(i, bits)	((u64)(bits) << (4 * (i)))
 
 #define RIG_STATUS_METRICS	BIT_ULL(48)
+#define RIG_STATUS_TRACE	BIT_ULL(55)
 #define RIG_STATUS_LBR_FRZ	BIT_ULL(58)
 #define RIG_STATUS_CTR_FRZ	BIT_ULL(59)
+#define RIG_STATUS_ASCI		BIT_ULL(60)
 #define RIG_STATUS_OVF_BUF	BIT_ULL(62)
 #define RIG_STATUS_COND_CHGD	BIT_ULL(63)
 
@@ -76,6 +78,9 @@
  * @any_deprecated: AnyThread is deprecated, hence reserved
  * @metrics: has PERF_METRICS
  * @vmx_save: has the VM-exit control "save IA32_PERF_GLOBAL_CTRL"
+ * @trace: has Intel PT
+ * @sgx: has SGX
+ * @sgx_enabled: its firmware has enabled SGX
  */
 struct rig_machine {
 	const char *name;
@@ -88,19 +93,22 @@ struct rig_machine {
 	bool any_deprecated;
 	bool metrics;
 	bool vmx_save;
+	bool trace;
+	bool sgx, sgx_enabled;
 };
 
 static const struct rig_machine rig_machines[] = {
 	{
 		.name = "skylake-x", .model = 0x55, .version = 4, .gp = 4, .fixed = 3,
-		.width = 48, .cond = 0x01c4,
+		.width = 48, .cond = 0x01c4, .trace = true,
 	}, {
 		.name = "icelake", .model = 0x7e, .version = 5, .gp = 8, .fixed = 4,
 		.width = 48, .cond = 0x11c4, .any_deprecated = true, .metrics = true,
+		.trace = true, .sgx = true,
 	}, {
 		.name = "sapphire-rapids", .model = 0x8f, .version = 5, .gp = 8, .fixed = 4,
 		.width = 48, .cond = 0x11c4, .any_deprecated = true, .metrics = true,
-		.vmx_save = true,
+		.vmx_save = true, .trace = true, .sgx = true, .sgx_enabled = true,
 	},
 };
 

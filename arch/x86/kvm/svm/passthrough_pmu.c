@@ -244,7 +244,7 @@ void svm_passthrough_pmu_update(struct kvm_vcpu *vcpu)
 		return;
 
 	policy = kvm_passthrough_pmu_policy(vcpu,
-					    guest_cpu_cap_has(vcpu, X86_FEATURE_PERFCTR_CORE));
+					    guest_cpu_cap_has(vcpu, X86_FEATURE_PERFCTR_CORE), 0);
 
 	svm_update_msr_intercepts(vcpu, &policy);
 

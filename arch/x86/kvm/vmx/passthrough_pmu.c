@@ -43,6 +43,7 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	.fixed_counter	= MSR_CORE_PERF_FIXED_CTR0,
 	.fixed_rdpmc	= INTEL_PMC_FIXED_RDPMC_BASE,
 	.fixed_ctrl	= MSR_CORE_PERF_FIXED_CTR_CTRL,
+	.fixed_clear	= 0x4444444444444444ULL, /* AnyThread, see below */
 	.pmi_masks	= true,
 	/*
 	 * The guest may set the pin control bit, which is a remnant that today's
@@ -51,6 +52,12 @@ static struct kvm_passthrough_pmu_regs vmx_passthrough_pmu_regs __initdata = {
 	.selector_clear	= ARCH_PERFMON_EVENTSEL_PIN_CONTROL |
 			  ARCH_PERFMON_EVENTSEL_ANY,
 };
+
+/*
+ * QEMU can't choose the version of its guests' PMU, and a guest that has it can't move to
+ * a host of an earlier version.
+ */
+uint __read_mostly vmx_passthrough_pmu_version = PASSTHROUGH_PMU_VERSION_MAX;
 
 /* Where IA32_PERF_GLOBAL_CTRL is in an MSR-store list that has it, to be found fast. */
 #define GLOBAL_CTRL_SLOT	0
@@ -63,32 +70,40 @@ static u64 vmx_host_trace_bit(void)
 }
 
 /*
- * What this host's PMU has beyond what KVM models.
+ * What this host's PMU has besides counters, which a guest's PMU need not have.
  *
- * No guest can freeze LBRs or counters on a PMI, as KVM doesn't offer the bits of
- * DEBUGCTL; hence these bits don't show up in the status.  They are accepted by
- * IA32_PERF_GLOBAL_STATUS_RESET nevertheless.  Ovf_Uncore (61) is left out: nobody
- * enables PMIs of the uncore.
- *
- * What a guest clears that its own PMU doesn't have (SDM vol. 3,
- * "IA32_PERF_GLOBAL_STATUS_RESET"):
+ * Loading the guest's status clears what was there.  So a guest that doesn't have a bit
+ * sees it only if something sets it while the guest runs:
  *
  *  - Trace_ToPA_PMI (55) belongs to the host if it traces by Intel PT while guests
- *    run; a buffer that got full would go unnoticed;
- *  - Ovf_PERF_METRICS (48), LBR_Frz (58), CTR_Frz (59) and Ovf_Uncore (61) aren't
- *    set: loading the guest's status has cleared what was there, and nothing that
- *    runs in a guest sets them;
- *  - ASCI (60) may be set by an enclave and qualifies counts, which are the guest's.
- *    perf takes no notice of it.
+ *    run, see vmx_status_foreign().  If the guest cleared the bit, a buffer that got
+ *    full would go unnoticed;
+ *  - LBR_Frz (58) and CTR_Frz (59) are set if DEBUGCTL says so, whose bits a guest has
+ *    from version 4 on, as it has these; Ovf_Uncore (61), if somebody enables PMIs of
+ *    the uncore, which nobody does;
+ *  - ASCI (60) is set by enclaves.  It qualifies counts, which are the guest's, and perf
+ *    takes no notice of it;
+ *  - Ovf_PERF_METRICS (48) is set if EN_PERF_METRICS of IA32_PERF_GLOBAL_CTRL is.  A
+ *    guest without PERF_METRICS that sets this all the same gets what it asked for; what
+ *    it makes of it is its own, and doesn't outlive its ownership;
+ *  - OvfBuffer (62) and CondChgd (63) exist from version 2 on.  They aren't loaded, see
+ *    vmx_passthrough_pmu_status_bits(), and perf goes by the indices in its debug store.
  *
- * OvfBuffer (62) and CondChgd (63) are taken by versions 2 and later alike.  They
- * aren't loaded, see vmx_passthrough_pmu_status_bits(), and perf goes by the indices in its
- * debug store.
+ * IA32_PERF_GLOBAL_STATUS_RESET takes them all (SDM vol. 3).
  */
 static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *regs)
 {
 	u64 status = GLOBAL_STATUS_BUFFER_OVF | GLOBAL_STATUS_COND_CHG;
 
+	regs->max_version = vmx_passthrough_pmu_version;
+	regs->status_extra = status;
+
+	if (kvm_host.perf_capabilities & BIT_ULL(PERF_CAP_METRICS_IDX)) {
+		regs->has_metrics = true;
+		regs->ctrl_extra = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
+		regs->ctrl_harmless = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
+		status |= BIT_ULL(GLOBAL_STATUS_PERF_METRICS_OVF_BIT);
+	}
 	if (boot_cpu_has(X86_FEATURE_INTEL_PT)) {
 		status |= GLOBAL_STATUS_TRACE_TOPAPMI;
 		regs->clear_foreign = GLOBAL_STATUS_TRACE_TOPAPMI;
@@ -96,13 +111,6 @@ static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *re
 	if (boot_cpu_has(X86_FEATURE_SGX))
 		status |= GLOBAL_STATUS_ASIF;
 
-	if (kvm_host.perf_capabilities & BIT_ULL(PERF_CAP_METRICS_IDX)) {
-		regs->has_metrics = true;
-		regs->ctrl_extra = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
-		status |= BIT_ULL(GLOBAL_STATUS_PERF_METRICS_OVF_BIT);
-	}
-
-	regs->status_extra = status;
 	regs->clear_extra = status | GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
 
 	/* "In a transaction" is no condition that hardware without TSX takes. */
@@ -141,6 +149,14 @@ void __init vmx_passthrough_pmu_setup(void)
 		missing = "full-width counter writes (IA32_PERF_CAPABILITIES[13])";
 	else if (!cpu_has_load_perf_global_ctrl())
 		missing = "the VMX controls \"load IA32_PERF_GLOBAL_CTRL\"";
+
+	if (vmx_passthrough_pmu_version < PASSTHROUGH_PMU_VERSION_MIN ||
+	    vmx_passthrough_pmu_version > PASSTHROUGH_PMU_VERSION_MAX) {
+		pr_warn("passthrough_pmu_version: %u is none of %d to %d, using %d\n",
+			vmx_passthrough_pmu_version, PASSTHROUGH_PMU_VERSION_MIN,
+			PASSTHROUGH_PMU_VERSION_MAX, PASSTHROUGH_PMU_VERSION_MAX);
+		vmx_passthrough_pmu_version = PASSTHROUGH_PMU_VERSION_MAX;
+	}
 
 	vmx_passthrough_pmu_probe(&vmx_passthrough_pmu_regs);
 
@@ -184,17 +200,87 @@ bool __vmx_passthrough_pmu_keeps_status(struct kvm_vcpu *vcpu)
 	return pmu->global_status & ~vmx_passthrough_pmu_status_bits(pmu);
 }
 
+/*
+ * What the guest must neither see nor clear in IA32_PERF_GLOBAL_STATUS, as it is not its
+ * own: Intel PT's bit while the host traces, and that of enclaves if it can't have any.
+ */
+static u64 vmx_status_foreign(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 foreign = 0;
+
+	if (pmu->host_traces)
+		foreign |= vmx_host_trace_bit();
+	/* An enclave of this guest, which its PMU doesn't know of. */
+	if (guest_cpu_cap_has(vcpu, X86_FEATURE_SGX) && pmu->version < 4)
+		foreign |= GLOBAL_STATUS_ASIF;
+
+	return foreign;
+}
+
+/*
+ * PERF_METRICS has fractions of what fixed counter 3 has counted.  What they are taken of
+ * is set by writing the counter first and PERF_METRICS afterwards (SDM vol. 3,
+ * "Performance Metrics").  RDPMC is cheaper than RDMSR.
+ */
+static void vmx_load_metrics(struct kvm_pmu *pmu)
+{
+	u64 now;
+
+	rdpmcl(INTEL_PMC_FIXED_RDPMC_METRICS, now);
+	if (pmu->metrics || now)
+		wrmsrl(MSR_PERF_METRICS, pmu->metrics);
+}
+
+static void vmx_put_metrics(struct kvm_pmu *pmu)
+{
+	u64 now;
+
+	rdpmcl(INTEL_PMC_FIXED_RDPMC_METRICS, now);
+	if (pmu->has_metrics)
+		pmu->metrics = now;
+	if (now)
+		wrmsrl(MSR_PERF_METRICS, 0);
+}
+
 /**
- * vmx_passthrough_pmu_load - load overflow status
+ * vmx_passthrough_pmu_freeze - what freezes when a counter interrupts?
+ * @vcpu: vCPU that owns the PMU while it runs
+ *
+ * Versions before 4 freeze in another way, which later hardware can't do: they are not
+ * offered to freeze.
+ *
+ * Context: a VMCS of the vCPU is loaded.
+ *
+ * Return: bits of IA32_PERF_GLOBAL_STATUS that become set.
+ */
+u64 vmx_passthrough_pmu_freeze(struct kvm_vcpu *vcpu)
+{
+	u64 debugctl = vmx_guest_debugctl_read();
+	u64 status = 0;
+
+	if (debugctl & DEBUGCTLMSR_FREEZE_LBRS_ON_PMI)
+		status |= GLOBAL_STATUS_LBRS_FROZEN;
+	if (debugctl & DEBUGCTLMSR_FREEZE_PERFMON_ON_PMI)
+		status |= GLOBAL_STATUS_COUNTERS_FROZEN;
+
+	return status & ~vcpu_to_pmu(vcpu)->global_status_rsvd;
+}
+
+/**
+ * vmx_passthrough_pmu_load - load overflow status and PERF_METRICS
  * @vcpu: the vCPU that takes the PMU over
  *
  * IA32_PERF_GLOBAL_CTRL is up to VM-entry.
  *
- * Context: IRQs off, nothing counts.
+ * Context: IRQs off, nothing counts, the counters are loaded.
  */
 void vmx_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (pmu->switch_metrics)
+		vmx_load_metrics(pmu);
 
 	kvm_passthrough_pmu_load_status(pmu->global_status & vmx_passthrough_pmu_status_bits(pmu),
 					~vmx_host_trace_bit());
@@ -221,6 +307,9 @@ void vmx_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	 */
 	pmu->global_status &= ~vmx_passthrough_pmu_status_bits(pmu);
 	pmu->global_status |= status & vmx_passthrough_pmu_status_bits(pmu);
+
+	if (pmu->switch_metrics)
+		vmx_put_metrics(pmu);
 }
 
 /**
@@ -246,9 +335,12 @@ void vmx_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 	struct vmx_msr_entry *stored;
+	u64 value;
 
+	/* Hardware may have taken EN_PERF_METRICS from a guest that doesn't have it. */
 	if (cpu_has_save_perf_global_ctrl()) {
-		pmu->global_ctrl = vmcs_read64(GUEST_IA32_PERF_GLOBAL_CTRL);
+		value = vmcs_read64(GUEST_IA32_PERF_GLOBAL_CTRL);
+		pmu->global_ctrl = value & ~pmu->global_ctrl_rsvd;
 		return;
 	}
 
@@ -257,10 +349,11 @@ void vmx_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 		return;
 
 	/* The VMCS has the value that the guest entered with. */
-	if (stored->value == pmu->global_ctrl)
+	value = stored->value & ~pmu->global_ctrl_rsvd;
+	if (value == pmu->global_ctrl)
 		return;
 
-	pmu->global_ctrl = stored->value;
+	pmu->global_ctrl = value;
 	vmx_passthrough_pmu_write_global_ctrl(vcpu);
 }
 
@@ -280,6 +373,7 @@ static void vmx_update_msr_intercepts(struct kvm_vcpu *vcpu,
 		vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, MSR_TYPE_RW,
 					  !(policy->fixed & BIT(i)));
 
+	vmx_set_intercept_for_msr(vcpu, MSR_PERF_METRICS, MSR_TYPE_RW, !policy->metrics);
 	vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_GLOBAL_CTRL, MSR_TYPE_RW,
 				  !policy->global_ctrl);
 	vmx_set_intercept_for_msr(vcpu, MSR_CORE_PERF_GLOBAL_STATUS, MSR_TYPE_R,
@@ -353,7 +447,8 @@ static void vmx_update_global_ctrl_controls(struct kvm_vcpu *vcpu, bool owns_pmu
  *
  * Sets and resets, since user space may set CPUID more than once.  Called after
  * anything that the policy depends on has changed: CPUID, PERF_CAPABILITIES,
- * user space's MSR filter, pmu->dormant, or vmx_passthrough_pmu_keeps_status().
+ * user space's MSR filter, pmu->dormant, pmu->host_traces, or
+ * vmx_passthrough_pmu_keeps_status().
  *
  * Does nothing with the feature off: nothing was ever let through then, and the
  * controls are atomic_switch_perf_msrs()'s.
@@ -367,7 +462,8 @@ void vmx_passthrough_pmu_update(struct kvm_vcpu *vcpu)
 	if (!enable_passthrough_pmu)
 		return;
 
-	policy = kvm_passthrough_pmu_policy(vcpu, fw_writes_is_enabled(vcpu));
+	policy = kvm_passthrough_pmu_policy(vcpu, fw_writes_is_enabled(vcpu),
+					    vmx_status_foreign(vcpu));
 	if (vmx_passthrough_pmu_keeps_status(vcpu)) {
 		policy.status = false;
 		policy.status_clear = false;

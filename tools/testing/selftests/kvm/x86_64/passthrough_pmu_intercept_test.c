@@ -10,7 +10,6 @@
 
 #define NR			16
 
-#define X86_FEATURE_INTEL_PT	KVM_X86_CPU_FEATURE(0x7, 0, EBX, 25)
 #define X86_FEATURE_PERFCTR_NB	KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 24)
 #define X86_FEATURE_PERFCTR_LLC	KVM_X86_CPU_FEATURE(0x80000001, 0, ECX, 28)
 
@@ -72,26 +71,17 @@ static bool host_rdpmc_reads_other_pmus(void)
 				      this_cpu_has(X86_FEATURE_PERFCTR_LLC));
 }
 
-/* GLOBAL_STATUS of an Intel CPU tells of PT and SGX as well. */
-static bool host_status_has_other_bits(void)
+/* An enclave of the guest sets a bit of GLOBAL_STATUS that only version 4 knows. */
+static bool status_has_other_bits(const struct pmu_model *guest)
 {
-	return host_cpu_is_intel && (this_cpu_has(X86_FEATURE_INTEL_PT) ||
-				     this_cpu_has(X86_FEATURE_SGX) ||
-				     host_pmu_model().has_metrics);
-}
-
-/* The host waits for a bit of GLOBAL_STATUS while guests run: PT's buffer is full. */
-static bool host_waits_for_status(void)
-{
-	return host_cpu_is_intel && this_cpu_has(X86_FEATURE_INTEL_PT);
+	return host_cpu_is_intel && kvm_cpu_has(X86_FEATURE_SGX) && guest->version < 4;
 }
 
 /*
  * The rules, in words of the manuals.  A counter is open if it is the guest's and
- * as wide as the guest thinks.  RDPMC, GLOBAL_CTRL, and GLOBAL_STATUS reach all
- * counters, hence are open if all are the guest's and if hardware has nothing in
- * them that the guest's PMU doesn't have.  What clears GLOBAL_STATUS is open if all
- * counters are the guest's and the host misses nothing.  All else exits.
+ * as wide as the guest thinks.  RDPMC, GLOBAL_CTRL, GLOBAL_STATUS, and what clears it
+ * reach all counters, hence are open if all are the guest's, and as long as the host
+ * doesn't trace.  PERF_METRICS is open if the guest has it.  All else exits.
  */
 static void assert_intercepts(struct kvm_vcpu *vcpu, const struct pmu_model *guest)
 {
@@ -100,10 +90,9 @@ static void assert_intercepts(struct kvm_vcpu *vcpu, const struct pmu_model *gue
 	bool gp = pmu && guest->width_gp == host.width_gp;
 	bool fixed = pmu && (!guest->nr_fixed || guest->width_fixed == host.width_fixed);
 	bool all = pmu && guest->nr_gp == host.nr_gp && guest->nr_fixed == host.nr_fixed;
-	bool clear = all && guest->version > 1 && !host_waits_for_status();
-	bool globals = all && guest->version > 1 && guest->has_metrics == host.has_metrics;
-	bool rdpmc = all && gp && fixed && guest->has_metrics == host.has_metrics &&
-		     !host_rdpmc_reads_other_pmus();
+	bool globals = all && guest->version > 1;
+	bool rdpmc = all && gp && fixed && !host_rdpmc_reads_other_pmus();
+	bool metrics = pmu && guest->has_metrics && guest->nr_fixed > 3;
 	int i;
 
 	for (i = 0; i < MAX_GP; i++) {
@@ -123,8 +112,8 @@ static void assert_intercepts(struct kvm_vcpu *vcpu, const struct pmu_model *gue
 	assert_exits(vcpu, GUEST_RDMSR, global_ctrl_msr(), !globals);
 	assert_exits(vcpu, GUEST_WRMSR, global_ctrl_msr(), !globals);
 	assert_exits(vcpu, GUEST_RDMSR, global_status_msr(),
-		     !globals || host_status_has_other_bits());
-	assert_exits(vcpu, GUEST_WRMSR, status_clear_msr(), !clear);
+		     !globals || status_has_other_bits(guest));
+	assert_exits(vcpu, GUEST_WRMSR, status_clear_msr(), !globals);
 
 	for (i = 0; i < guest->nr_gp; i++)
 		assert_exits(vcpu, GUEST_RDPMC, i, !rdpmc);
@@ -149,7 +138,9 @@ static void assert_intercepts(struct kvm_vcpu *vcpu, const struct pmu_model *gue
 		assert_exits(vcpu, GUEST_RDPMC, INTEL_RDPMC_FIXED | i, !rdpmc);
 
 	assert_msr_exits(vcpu, MSR_CORE_PERF_FIXED_CTR_CTRL, true, true);
-	assert_msr_exits(vcpu, MSR_PERF_METRICS, true, true);
+	assert_exits(vcpu, GUEST_RDPMC, RDPMC_METRICS, !rdpmc);
+	assert_msr_exits(vcpu, MSR_PERF_METRICS, !metrics, !metrics);
+	assert_msr_exits(vcpu, MSR_CORE_PERF_GLOBAL_INUSE, true, true);
 	assert_msr_exits(vcpu, MSR_IA32_PEBS_ENABLE, true, true);
 	assert_msr_exits(vcpu, MSR_IA32_PERF_CAPABILITIES, true, true);
 }
@@ -169,6 +160,27 @@ TEST(all_that_kvm_offers)
 	struct pmu_model model = default_pmu_model();
 
 	check_model(&model);
+}
+
+/* What QEMU gives to guests by default. */
+TEST(no_metrics)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!model.has_metrics)
+		SKIP(return, "no PERF_METRICS");
+	model.has_metrics = false;
+	check_model(&model);
+}
+
+TEST(each_version)
+{
+	struct pmu_model model = default_pmu_model();
+
+	if (!host_cpu_is_intel)
+		SKIP(return, "Intel's versions");
+	for (; model.version > 1; model.version--)
+		check_model(&model);
 }
 
 TEST(fewer_general_counters)

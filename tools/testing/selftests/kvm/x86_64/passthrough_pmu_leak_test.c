@@ -16,12 +16,38 @@
 #define GUEST_VALUES_BEGIN	GUEST_VALUE(0)
 #define GUEST_VALUES_END	GUEST_VALUE(64)
 
+/* PERF_METRICS of the guest, whose sum the host's doesn't have. */
+#define GUEST_METRICS		0x12345678ull
+
 #define NR_HOST_EVENTS		8
+
+/* perf's codes of the slots, and of one of the metrics, which needs a group with them. */
+#define SLOTS			0x400
+#define TOPDOWN_RETIRING	0x8000
 
 static struct pmu_model host;
 static struct pmu_model model;
 
 static int host_events[NR_HOST_EVENTS];
+static int host_slots = -1, host_metric = -1;
+
+/* PERF_METRICS of this CPU is the host's, and not 0 any more. */
+static void open_host_metrics(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_RAW,
+		.size = sizeof(attr),
+		.config = SLOTS,
+		.exclude_guest = 1,
+		.read_format = PERF_FORMAT_GROUP,
+	};
+
+	host_slots = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	attr.config = TOPDOWN_RETIRING;
+	host_metric = syscall(__NR_perf_event_open, &attr, 0, -1, host_slots, 0);
+	TEST_ASSERT(host_slots >= 0 && host_metric >= 0, "Wanted slots and metrics, errno %d",
+		    errno);
+}
 
 /* Fills the counters of this CPU with values of the host. */
 static void open_host_events(void)
@@ -39,6 +65,8 @@ static void open_host_events(void)
 		TEST_ASSERT(host_events[i] >= 0, "Wanted event %d of the host, got %d", i,
 			    host_events[i]);
 	}
+	if (host.has_metrics)
+		open_host_metrics();
 }
 
 static void close_host_events(void)
@@ -49,6 +77,15 @@ static void close_host_events(void)
 		host_event_read(host_events[i]);
 		close(host_events[i]);
 	}
+	if (host.has_metrics) {
+		close(host_metric);
+		close(host_slots);
+	}
+}
+
+static bool has_metrics(const struct pmu_model *guest)
+{
+	return guest->has_metrics && guest->nr_fixed > 3;
 }
 
 /* The guest's counters hold GUEST_VALUE() of it, and are stopped. */
@@ -66,6 +103,8 @@ static void set_guest_values(struct kvm_vcpu *vcpu, const struct pmu_model *gues
 		vcpu_set_msr(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, GUEST_VALUE(32 + i));
 	if (guest->nr_fixed)
 		guest_wrmsr(vcpu, MSR_CORE_PERF_FIXED_CTR_CTRL, FIXED_PMC_CTRL(0, FIXED_COUNT));
+	if (has_metrics(guest))
+		vcpu_set_msr(vcpu, MSR_PERF_METRICS, GUEST_METRICS);
 }
 
 /*
@@ -182,6 +221,10 @@ static bool guest_user_reads(struct kvm_vcpu *vcpu, uint32_t index, bool pce, ui
 /* What RDPMC of @index may give to a guest: true if anything. */
 static bool rdpmc_value(const struct pmu_model *guest, uint32_t index, uint64_t *value)
 {
+	if (host_cpu_is_intel && index == RDPMC_METRICS) {
+		*value = has_metrics(guest) ? GUEST_METRICS : 0;
+		return has_metrics(guest);
+	}
 	if (host_cpu_is_intel && (index & INTEL_RDPMC_FIXED)) {
 		index &= ~INTEL_RDPMC_FIXED;
 		*value = GUEST_VALUE(32 + index);
@@ -189,6 +232,17 @@ static bool rdpmc_value(const struct pmu_model *guest, uint32_t index, uint64_t 
 	}
 	*value = GUEST_VALUE(index);
 	return index < guest->nr_gp;
+}
+
+/*
+ * Bit 31 asks for 32 bits, and is nothing that KVM offers.  If RDPMC doesn't exit, it
+ * reads PERF_METRICS, which is 0 for a guest that doesn't have it.
+ */
+static bool may_read(uint32_t index, uint64_t value, uint64_t expected)
+{
+	if (host_cpu_is_intel && index == RDPMC_METRICS)
+		return !value;
+	return (index & BIT(31)) && value == (uint32_t)expected;
 }
 
 /* All types of Intel's and AMD's CPUs, and more counters than there are. */
@@ -214,7 +268,6 @@ static void check_rdpmc(const struct pmu_model *guest)
 			index = rdpmc_types[i] | n;
 			ok = rdpmc_value(guest, index, &expected);
 			result = guest_do(vcpu, GUEST_RDPMC, index, 0, 1);
-			/* Bit 31 asks for 32 bits, and is nothing that KVM offers. */
 			if (result.vector) {
 				TEST_ASSERT(!ok && result.vector == GP_VECTOR,
 					    "RDPMC(%#x): wanted %#lx, got exception %u", index,
@@ -222,8 +275,7 @@ static void check_rdpmc(const struct pmu_model *guest)
 				continue;
 			}
 			value = result.value;
-			TEST_ASSERT(ok ? value == expected :
-				    (index & BIT(31)) && value == (uint32_t)expected,
+			TEST_ASSERT(ok ? value == expected : may_read(index, value, expected),
 				    "RDPMC(%#x): wanted %s%#lx, got %#lx", index,
 				    ok ? "" : "an exception, its own would be ", expected, value);
 		}
@@ -263,6 +315,8 @@ static void check_rdpmc_in_user_mode(const struct pmu_model *guest)
 		vcpu_set_msr(vcpu, gp_counter_msr(i), GUEST_VALUE(i));
 	for (i = 0; i < guest->nr_fixed; i++)
 		vcpu_set_msr(vcpu, MSR_CORE_PERF_FIXED_CTR0 + i, GUEST_VALUE(32 + i));
+	if (has_metrics(guest))
+		vcpu_set_msr(vcpu, MSR_PERF_METRICS, GUEST_METRICS);
 	/* Counts nothing, but a guest without an enabled counter doesn't keep the PMU. */
 	vcpu_set_msr(vcpu, gp_selector_msr(0), ARCH_PERFMON_EVENTSEL_ENABLE);
 
@@ -278,8 +332,7 @@ static void check_rdpmc_in_user_mode(const struct pmu_model *guest)
 					    index, expected);
 				continue;
 			}
-			TEST_ASSERT(ok ? value == expected :
-				    (index & BIT(31)) && value == (uint32_t)expected,
+			TEST_ASSERT(ok ? value == expected : may_read(index, value, expected),
 				    "RDPMC(%#x): wanted %s%#lx, got %#lx", index,
 				    ok ? "" : "an exception, its own would be ", expected, value);
 		}
@@ -319,7 +372,7 @@ static void check_msr(struct kvm_vcpu *vcpu, uint32_t msr, bool exists, uint64_t
 static void check_msrs(const struct pmu_model *guest)
 {
 	static const uint32_t others[] = {
-		MSR_PERF_METRICS, MSR_CORE_PERF_GLOBAL_STATUS_SET, 0x392 /* INUSE */,
+		MSR_CORE_PERF_GLOBAL_STATUS_SET,
 		MSR_IA32_PEBS_ENABLE, MSR_IA32_DS_AREA, MSR_PEBS_LD_LAT_THRESHOLD,
 		MSR_OFFCORE_RSP_0, MSR_OFFCORE_RSP_1, MSR_PEBS_FRONTEND, MSR_LBR_SELECT,
 	};
@@ -352,6 +405,9 @@ static void check_msrs(const struct pmu_model *guest)
 			  FIXED_PMC_CTRL(0, FIXED_COUNT));
 		for (i = 0; i < ARRAY_SIZE(others); i++)
 			check_msr(vcpu, others[i], false, 0);
+		check_msr(vcpu, MSR_PERF_METRICS, has_metrics(guest), GUEST_METRICS);
+		check_msr(vcpu, MSR_CORE_PERF_GLOBAL_INUSE, guest->version >= 4,
+			  (BIT_ULL(guest->nr_gp) - 1) | (guest->nr_fixed ? BIT_ULL(32) : 0));
 	}
 	close_host_events();
 	kvm_vm_free(vm);
@@ -420,6 +476,30 @@ static struct perf_event_mmap_page *allow_rdpmc(int *event)
 	TEST_ASSERT(page->cap_user_rdpmc, "Wanted an event that RDPMC can read");
 	signal(SIGSEGV, on_sigsegv);
 	return page;
+}
+
+/* An event of the host on the CPU: values of the guest stay until its vCPU is put. */
+TEST(host_rdpmc_after_values_were_left)
+{
+	struct perf_event_mmap_page *page;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int events[2], i;
+
+	page = allow_rdpmc(&events[0]);
+	events[1] = host_event_open(PERF_COUNT_HW_CPU_CYCLES, true, -1, 0);
+	TEST_ASSERT(events[1] >= 0, "Wanted an event with exclude_guest, got %d", events[1]);
+	vm = vm_create_passthrough_guest(&vcpu);
+	set_guest_values(vcpu, &model);
+	for (i = 0; i < 10; i++) {
+		guest_do(vcpu, GUEST_CPUID, 0, 0, 10);
+		assert_no_guest_values("after hand-overs");
+	}
+	kvm_vm_free(vm);
+	assert_no_guest_values("after the VM's end");
+	munmap(page, getpagesize());
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		close(events[i]);
 }
 
 TEST(host_rdpmc_after_the_guest_ran)

@@ -13,8 +13,6 @@
 #define X86_FEATURE_PERFMON_V2_BIT	KVM_X86_CPU_FEATURE(0x80000022, 0, EAX, 0)
 #define X86_PROPERTY_NR_CORE_COUNTERS	KVM_X86_CPU_PROPERTY(0x80000022, 0, EBX, 0, 3)
 
-#define PMU_CAP_METRICS		BIT_ULL(15)
-
 #define AMD_COUNTER_WIDTH		48
 #define AMD_NR_LEGACY			4
 #define AMD_NR_CORE			6
@@ -79,6 +77,9 @@ struct pmu_model default_pmu_model(void)
 		model.full_width = kvm_cpu_has(X86_FEATURE_PDCM) &&
 				   (kvm_get_feature_msr(MSR_IA32_PERF_CAPABILITIES) &
 				    PMU_CAP_FW_WRITES);
+		model.has_metrics = kvm_cpu_has(X86_FEATURE_PDCM) &&
+				    (kvm_get_feature_msr(MSR_IA32_PERF_CAPABILITIES) &
+				     PMU_CAP_METRICS);
 		return model;
 	}
 
@@ -112,6 +113,8 @@ void vcpu_set_pmu_model(struct kvm_vcpu *vcpu, const struct pmu_model *model)
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_VERSION, model->version);
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_NR_GP_COUNTERS, model->nr_gp);
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_NR_FIXED_COUNTERS, model->nr_fixed);
+	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_FIXED_COUNTERS_BITMASK,
+				model->version < 5 ? 0 : BIT(model->nr_fixed) - 1);
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_GP_COUNTERS_BIT_WIDTH, model->width_gp);
 	vcpu_set_cpuid_property(vcpu, X86_PROPERTY_PMU_FIXED_COUNTERS_BIT_WIDTH,
 				model->width_fixed);
@@ -121,6 +124,8 @@ void vcpu_set_pmu_model(struct kvm_vcpu *vcpu, const struct pmu_model *model)
 
 		if (!model->full_width)
 			caps &= ~PMU_CAP_FW_WRITES;
+		if (!model->has_metrics)
+			caps &= ~PMU_CAP_METRICS;
 		vcpu_set_msr(vcpu, MSR_IA32_PERF_CAPABILITIES, caps);
 	}
 }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A model of the PMU's architecture, from the SDM (vol. 3B, "Performance Monitoring", vol. 4) and the APM (vol. 2,
+ * "Performance Monitoring Counters"; PPR of family 19h), and of the machine that executes programs on it.
+ */
+#ifndef DIFFERENTIAL_MODEL_H
+#define DIFFERENTIAL_MODEL_H
+
+#include "program.h"
+
+#define GP_MAX		16
+#define FIXED_MAX	16
+#define COUNTERS	(GP_MAX + FIXED_MAX)
+
+#define BIT(n)		(1ull << (n))
+#define ONES(n)		((n) >= 64 ? ~0ull : BIT(n) - 1)
+
+enum {
+	MSR_PERFCTR0 = 0xc1, MSR_EVENTSEL0 = 0x186, MSR_DEBUGCTL = 0x1d9, MSR_FIXED_CTR0 = 0x309,
+	MSR_METRICS = 0x329, MSR_PERF_CAP = 0x345, MSR_FIXED_CTRL = 0x38d, MSR_STATUS = 0x38e, MSR_CTRL = 0x38f,
+	MSR_RESET = 0x390, MSR_SET = 0x391, MSR_INUSE = 0x392, MSR_PMC0 = 0x4c1,
+};
+
+#define AMD_STATUS	0xc0000300u
+#define AMD_CTL		0xc0000301u
+#define AMD_CLR		0xc0000302u
+#define AMD_SET		0xc0000303u
+#define AMD_K7_SEL0	0xc0010000u
+#define AMD_K7_CTR0	0xc0010004u
+#define AMD_SEL0	0xc0010200u
+
+#define SEL_USR		BIT(16)
+#define SEL_OS		BIT(17)
+#define SEL_EDGE	BIT(18)
+#define SEL_INT		BIT(20)
+#define SEL_ANY		BIT(21)
+#define SEL_EN		BIT(22)
+#define SEL_INV		BIT(23)
+#define SEL_CMASK	(0xffull << 24)
+
+#define STATUS_METRICS	BIT(48)
+#define STATUS_PT	BIT(55)
+#define STATUS_LBR_FRZ	BIT(58)
+#define STATUS_CTR_FRZ	BIT(59)
+#define STATUS_ASCI	BIT(60)
+#define STATUS_OVF_BUF	BIT(62)
+#define STATUS_COND	BIT(63)
+
+#define CAP_FULL_WIDTH	BIT(13)
+#define CAP_METRICS	BIT(15)
+
+#define DEBUGCTL_FREEZE_LBR	BIT(11)
+#define DEBUGCTL_FREEZE_PMC	BIT(12)
+
+/* A PMU as CPUID and IA32_PERF_CAPABILITIES describe it. */
+struct pmu {
+	u8 amd;
+	u8 version;
+	u8 gp;
+	u8 gp_width;
+	u8 fixed_width;
+	u8 core_ext;		/* AMD: C001_02xx exist */
+	u8 pdcm;		/* IA32_PERF_CAPABILITIES exists */
+	u8 any;			/* AnyThread may be set */
+	u8 freeze;		/* DEBUGCTL[12:11] freeze on PMI */
+	u8 pt, sgx;		/* their bits of the status exist */
+	u8 metrics_fields;
+	u8 padding;
+	u32 fixed;		/* which fixed counters exist */
+	u32 cond;		/* selector of conditional branches */
+	u64 capabilities;
+};
+
+/* Why the value of a counter is not exactly the model's, see differences[]. */
+#define INEXACT_CYCLES	1	/* VM-exits take some */
+#define INEXACT_VMRUN	2	/* AMD: VM-entries are counted */
+#define INEXACT_MODEL	4	/* what the emulated machine only models */
+#define INEXACT_EMULATED 8	/* KVM counts instructions that it emulates, whatever CMASK and EDGE say */
+
+struct state {
+	const struct pmu *pmu;
+
+	u64 value[COUNTERS];
+	u8 inexact[COUNTERS], masked[COUNTERS];
+	u32 controls, controls_then[COUNTERS];	/* writes of controls: all, and when the counter was written */
+	u32 slack;		/* those since then, for the counter that was read last */
+	u64 sel[GP_MAX];
+	u64 fixed_ctrl, ctrl, status, debugctl, metrics;
+
+	/* derived */
+	u8 active[COUNTERS], event[COUNTERS], kernel[COUNTERS], user[COUNTERS];
+	u32 nr_active;
+
+	/* the local APIC and the machine */
+	u32 lvtpc_apic;
+	u64 lvtpc, handler;
+	u32 pmis;
+	u64 pmi_status;
+	bool pmi, nmi, in_nmi;
+	bool nested;		/* a PMI came while the handler of another ran */
+};
+
+void model_reset(struct state *s, const struct pmu *pmu);
+
+/* Execute one operation: its record, but for the place that a PMI interrupted.  Returns INEXACT_* of its value. */
+int model_step(struct state *s, const struct op *op, struct record *r);
+
+/* The registers' part of operations: false is #GP.  Writes tell in *took what of the value takes effect. */
+bool model_may_write(const struct pmu *pmu, u32 msr, u64 value, u64 *took);
+bool model_may_read(const struct pmu *pmu, u32 msr);
+int model_rdpmc(const struct pmu *pmu, u32 index);
+
+/* The counter that an MSR is: its number, those of fixed ones from GP_MAX on; -1 for none. */
+int model_counter(const struct pmu *pmu, u32 msr);
+/* The same for selectors. */
+int model_selector(const struct pmu *pmu, u32 msr);
+
+/* Does a selector count something that VM-exits change: cycles, or what the machine models? */
+bool model_inexact(const struct pmu *pmu, u64 sel);
+int model_event(const struct pmu *pmu, u64 sel);
+
+#endif
