@@ -13,6 +13,7 @@
 enum { NOTHING, INSTRUCTIONS, BRANCHES, CONDITIONAL, CYCLES, OTHER };
 
 #define CYCLES_INTERRUPT 50
+#define FIXED_SLOTS (GP_MAX + 3)
 
 /* ---- registers ---- */
 
@@ -37,7 +38,7 @@ static u64 ctrl_bits(const struct pmu *p)
 }
 
 /* What can be cleared; all but CondChgd can be set, too. */
-static u64 status_bits(const struct pmu *p)
+u64 model_status_bits(const struct pmu *p)
 {
 	u64 bits = ctrl_bits(p);
 
@@ -166,7 +167,7 @@ bool model_may_write(const struct pmu *p, u32 msr, u64 value, u64 *took)
 			return true;
 		case AMD_CLR:
 		case AMD_SET:
-			*took &= status_bits(p);
+			*took &= model_status_bits(p);
 			return true;
 		case MSR_DEBUGCTL:
 			return !(value & ~(0x3full | DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC));
@@ -184,10 +185,10 @@ bool model_may_write(const struct pmu *p, u32 msr, u64 value, u64 *took)
 		valid = ctrl_bits(p);
 		break;
 	case MSR_RESET:
-		valid = status_bits(p);
+		valid = model_status_bits(p) | p->reset_extra;
 		break;
 	case MSR_SET:
-		valid = status_bits(p) & ~STATUS_COND;
+		valid = model_status_bits(p) & ~STATUS_COND;
 		break;
 	case MSR_DEBUGCTL:
 		valid = DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC;
@@ -352,6 +353,14 @@ static void count(struct state *s, int n, u64 more)
 	}
 }
 
+/* It counts something that is only modelled.  Slots go into PERF_METRICS, too, once that is enabled. */
+static void modelled(struct state *s, int n)
+{
+	s->inexact[n] |= INEXACT_MODEL;
+	if (n == FIXED_SLOTS && s->ctrl & STATUS_METRICS)
+		s->metrics_inexact = INEXACT_MODEL;
+}
+
 static void cycles(struct state *s, bool user, u64 more)
 {
 	u32 i;
@@ -359,8 +368,12 @@ static void cycles(struct state *s, bool user, u64 more)
 	for (i = 0; i < s->nr_active; i++) {
 		int n = s->active[i];
 
-		if (s->event[n] == CYCLES && (user ? s->user[n] : s->kernel[n]))
+		if (!(user ? s->user[n] : s->kernel[n]))
+			continue;
+		if (s->event[n] == CYCLES)
 			count(s, n, more);
+		else if (s->event[n] == OTHER)
+			modelled(s, n);
 	}
 }
 
@@ -393,7 +406,7 @@ static void retire_to(struct state *s, char what, bool user, bool next)
 				count(s, n, 1);
 			break;
 		default:
-			s->inexact[n] |= INEXACT_MODEL;
+			modelled(s, n);
 		}
 	}
 	if (s->pmi) {
@@ -460,6 +473,7 @@ static void write_register(struct state *s, u32 msr, u64 value)
 			break;
 		case MSR_METRICS:
 			s->metrics = value;
+			s->metrics_inexact = 0;
 			break;
 		case MSR_DEBUGCTL:
 			s->debugctl = value;
@@ -594,7 +608,7 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 				s->slack = s->controls - s->controls_then[n];
 			}
 			if (n == RDPMC_METRICS)
-				inexact = s->inexact[GP_MAX + 3];
+				inexact = s->metrics_inexact;
 			retires(s, "IIIIB");
 		}
 		break;

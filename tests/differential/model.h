@@ -61,7 +61,7 @@ struct pmu {
 	u8 fixed_width;
 	u8 core_ext;		/* AMD: C001_02xx exist */
 	u8 pdcm;		/* IA32_PERF_CAPABILITIES exists */
-	u8 any;			/* AnyThread may be set */
+	u8 any;			/* AnyThread may be set, without effect */
 	u8 freeze;		/* DEBUGCTL[12:11] freeze on PMI */
 	u8 pt, sgx;		/* their bits of the status exist */
 	u8 metrics_fields;
@@ -69,6 +69,7 @@ struct pmu {
 	u32 fixed;		/* which fixed counters exist */
 	u32 cond;		/* selector of conditional branches */
 	u64 capabilities;
+	u64 reset_extra;	/* what GLOBAL_STATUS_RESET takes besides the bits of the status */
 };
 
 /* Why the value of a counter is not exactly the model's, see differences[]. */
@@ -81,7 +82,7 @@ struct state {
 	const struct pmu *pmu;
 
 	u64 value[COUNTERS];
-	u8 inexact[COUNTERS], masked[COUNTERS];
+	u8 inexact[COUNTERS], masked[COUNTERS], metrics_inexact;
 	u32 controls, controls_then[COUNTERS];	/* writes of controls: all, and when the counter was written */
 	u32 slack;		/* those since then, for the counter that was read last */
 	u64 sel[GP_MAX];
@@ -109,6 +110,9 @@ int model_step(struct state *s, const struct op *op, struct record *r);
 bool model_may_write(const struct pmu *pmu, u32 msr, u64 value, u64 *took);
 bool model_may_read(const struct pmu *pmu, u32 msr);
 int model_rdpmc(const struct pmu *pmu, u32 index);
+
+/* The bits of GLOBAL_STATUS. */
+u64 model_status_bits(const struct pmu *pmu);
 
 /* The counter that an MSR is: its number, those of fixed ones from GP_MAX on; -1 for none. */
 int model_counter(const struct pmu *pmu, u32 msr);

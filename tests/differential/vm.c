@@ -145,7 +145,8 @@ static void describe(struct pmu *p, const struct cpuids *from, u64 capabilities)
 	}
 	if (p->version >= 5)
 		p->fixed |= r[2];
-	p->any = p->version >= 3 && !(r[3] >> 15 & 1);
+	/* Versions 3 and 4 don't know the bit that says that AnyThread is gone. */
+	p->any = p->version >= 3 && (p->version < 5 || !(r[3] >> 15 & 1));
 	p->freeze = p->version >= 4 && p->pdcm;
 }
 
@@ -159,6 +160,21 @@ void pmu_of_processor(struct pmu *pmu, u64 capabilities)
 	leaf(NULL, 7, 0, r);
 	pmu->sgx = r[1] >> 2 & 1;
 	pmu->pt = r[1] >> 25 & 1;
+}
+
+void pmu_take_reset(struct pmu *p)
+{
+	struct pmu all;
+
+	p->reset_extra = 0;
+	if (p->amd || p->version < 2)
+		return;
+	pmu_of_processor(&all, 0);
+	/* Those with the counter of slots have PERF_METRICS. */
+	if (all.fixed >> 3 & 1)
+		all.capabilities = CAP_METRICS;
+	if (p->gp == all.gp && p->fixed == all.fixed)
+		p->reset_extra = model_status_bits(&all);
 }
 
 static void open_kvm(void)
@@ -211,9 +227,7 @@ static void set_cpuid(void)
 				;
 			e->eax = (e->eax & 0xff000000) | has.version | has.gp << 8 | has.gp_width << 16;
 			e->ecx = has.version >= 5 ? has.fixed : 0;
-			e->edx = has.version < 2 ? 0 : n | has.fixed_width << 5;
-			if (!has.any && has.version >= 3)
-				e->edx |= 1 << 15;
+			e->edx = (e->edx & 1 << 15) | (has.version < 2 ? 0 : n | has.fixed_width << 5);
 		} else if (e->function == 1 && !has.amd) {
 			e->ecx = (e->ecx & ~(1 << 15)) | has.pdcm << 15;
 		} else if (e->function == 0x80000001 && has.amd) {
@@ -227,6 +241,7 @@ static void set_cpuid(void)
 	describe(&is, &c, has.capabilities);
 	is.pt = has.pt;
 	is.sgx = has.sgx;
+	is.reset_extra = has.reset_extra;
 	if (memcmp(&is, &has, sizeof(is))) {
 		printf("Bail out! CPUID cannot describe this PMU\n");
 		exit(2);

@@ -12,6 +12,12 @@ void pmu_of_processor(struct pmu *pmu, u64 capabilities);
 void pmu_of_kvm(struct pmu *pmu);
 /* The status bits of Intel PT and SGX are not taken from *pmu. */
 
+/*
+ * KVM lets guests have GLOBAL_STATUS_RESET of the processor if they have all its counters: fills in reset_extra.
+ * Context: the host traces nothing.
+ */
+void pmu_take_reset(struct pmu *pmu);
+
 /* A guest that has this PMU. */
 void vm_create(const struct pmu *pmu);
 void vm_destroy(void);
