@@ -182,7 +182,7 @@ bool model_may_write(const struct pmu *p, u32 msr, u64 value, u64 *took)
 		valid = fixed_ctrl_bits(p);
 		break;
 	case MSR_CTRL:
-		valid = ctrl_bits(p);
+		valid = ctrl_bits(p) | p->ctrl_extra;
 		break;
 	case MSR_RESET:
 		valid = model_status_bits(p) | p->reset_extra;
@@ -213,7 +213,7 @@ int model_rdpmc(const struct pmu *p, u32 index)
 	case 0x4000:
 		return n < FIXED_MAX && p->fixed >> n & 1 ? (int)n + GP_MAX : -1;
 	case 0x2000:
-		return !n && has_metrics(p) ? RDPMC_METRICS : -1;
+		return !n && (has_metrics(p) || p->rdpmc_metrics) ? RDPMC_METRICS : -1;
 	}
 	return -1;
 }
@@ -660,6 +660,11 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 		break;
 	case OP_PORT:
 		retires(s, "I");
+		/* What another processor may refuse is not saved. */
+		if (s->move && ++s->ports % s->move == 0) {
+			s->ctrl &= ~p->ctrl_extra;
+			configure(s);
+		}
 		break;
 	}
 

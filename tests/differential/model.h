@@ -69,7 +69,10 @@ struct pmu {
 	u32 fixed;		/* which fixed counters exist */
 	u32 cond;		/* selector of conditional branches */
 	u64 capabilities;
+	/* What is there besides because registers are the processor's: */
 	u64 reset_extra;	/* what GLOBAL_STATUS_RESET takes besides the bits of the status */
+	u64 ctrl_extra;		/* bits of GLOBAL_CTRL */
+	u64 rdpmc_metrics;	/* RDPMC reads PERF_METRICS */
 };
 
 /* Why the value of a counter is not exactly the model's, see differences[]. */
@@ -96,6 +99,7 @@ struct state {
 	u32 lvtpc_apic;
 	u64 lvtpc, handler;
 	u32 pmis;
+	u32 move, ports;	/* after so many OP_PORT the guest is moved; how many there were */
 	u64 pmi_status;
 	bool pmi, nmi, in_nmi;
 	bool nested;		/* a PMI came while the handler of another ran */

@@ -162,19 +162,24 @@ void pmu_of_processor(struct pmu *pmu, u64 capabilities)
 	pmu->pt = r[1] >> 25 & 1;
 }
 
-void pmu_take_reset(struct pmu *p)
+void pmu_share_registers(struct pmu *p)
 {
 	struct pmu all;
 
-	p->reset_extra = 0;
+	p->reset_extra = p->ctrl_extra = p->rdpmc_metrics = 0;
 	if (p->amd || p->version < 2)
 		return;
 	pmu_of_processor(&all, 0);
 	/* Those with the counter of slots have PERF_METRICS. */
 	if (all.fixed >> 3 & 1)
 		all.capabilities = CAP_METRICS;
-	if (p->gp == all.gp && p->fixed == all.fixed)
-		p->reset_extra = model_status_bits(&all);
+	if (p->gp != all.gp || p->fixed != all.fixed)
+		return;
+	p->reset_extra = model_status_bits(&all);
+	if (all.capabilities && !(p->capabilities & CAP_METRICS)) {
+		p->ctrl_extra = STATUS_METRICS;
+		p->rdpmc_metrics = p->gp_width == all.gp_width && p->fixed_width == all.fixed_width;
+	}
 }
 
 static void open_kvm(void)
@@ -242,6 +247,8 @@ static void set_cpuid(void)
 	is.pt = has.pt;
 	is.sgx = has.sgx;
 	is.reset_extra = has.reset_extra;
+	is.ctrl_extra = has.ctrl_extra;
+	is.rdpmc_metrics = has.rdpmc_metrics;
 	if (memcmp(&is, &has, sizeof(is))) {
 		printf("Bail out! CPUID cannot describe this PMU\n");
 		exit(2);

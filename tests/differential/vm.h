@@ -13,10 +13,10 @@ void pmu_of_kvm(struct pmu *pmu);
 /* The status bits of Intel PT and SGX are not taken from *pmu. */
 
 /*
- * KVM lets guests have GLOBAL_STATUS_RESET of the processor if they have all its counters: fills in reset_extra.
- * Context: the host traces nothing.
+ * KVM gives a guest GLOBAL_STATUS_RESET, GLOBAL_CTRL and RDPMC of the processor if it has all its counters, and refuses
+ * nothing of what it then takes, whether or not there is an exit: fills in what that is.
  */
-void pmu_take_reset(struct pmu *pmu);
+void pmu_share_registers(struct pmu *pmu);
 
 /* A guest that has this PMU. */
 void vm_create(const struct pmu *pmu);

@@ -935,7 +935,7 @@ void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value)
 
 /**
  * kvm_passthrough_pmu_read_metrics - read PERF_METRICS where it is
- * @pmu: the vPMU of a vCPU that has it
+ * @pmu: the vPMU of a vCPU that may read it
  *
  * Context: vCPU loaded.
  *
@@ -1366,7 +1366,7 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.clear_extra	= ~pmu->global_status_rsvd & ~counter_bits(pmu),
 	};
 	const struct kvm_passthrough_switches switches = {
-		.owns_pmu	= kvm_vcpu_owns_pmu(vcpu) &&
+		.owns_pmu	= kvm_vcpu_has_passthrough_pmu(vcpu) &&
 				  !KVM_BUG_ON(!lapic_in_kernel(vcpu), vcpu->kvm),
 		.rdpmc_backdoor	= enable_vmware_backdoor,
 		.rdpmc_beyond_core = host_regs.rdpmc_beyond_core,
@@ -1378,9 +1378,12 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 
 	policy = kvm_passthrough_policy(&host, &guest, &switches);
 
+	/* What KVM refuses must not depend on whether the guest is dormant. */
+	pmu->global_ctrl_taken = policy.ctrl_taken;
+	pmu->status_clear_taken = policy.clear_taken;
 	/* If RDPMC does not exit, it reads PERF_METRICS whether or not the guest has it. */
-	pmu->switch_metrics = pmu->has_metrics || (policy.rdpmc && host_regs.has_metrics);
+	pmu->switch_metrics = pmu->has_metrics || policy.metrics_read;
 
-	return policy;
+	return pmu->dormant ? (struct kvm_passthrough_policy) {} : policy;
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_policy);

@@ -66,7 +66,7 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 		       const struct kvm_passthrough_switches *switches)
 {
 	struct kvm_passthrough_policy policy = {};
-	bool all_counters, all_globals, gp_width, fixed_width;
+	bool all_counters, all_globals, gp_width, fixed_width, clear;
 	u64 ctrl_differs;
 
 	if (!switches->owns_pmu || !guest->version)
@@ -95,8 +95,12 @@ kvm_passthrough_policy(const struct kvm_passthrough_model *host,
 	policy.global_ctrl = all_globals &&
 			     !(ctrl_differs & ~(host->ctrl_extra & host->ctrl_harmless));
 	policy.status = all_globals && !(host->status_extra & ~guest->status_extra);
-	policy.status_clear = all_globals && !(guest->clear_extra & ~host->clear_extra) &&
-			      !(host->clear_foreign & ~guest->clear_extra);
+	clear = all_globals && !(guest->clear_extra & ~host->clear_extra);
+	policy.status_clear = clear && !(host->clear_foreign & ~guest->clear_extra);
+
+	policy.ctrl_taken = policy.global_ctrl ? ctrl_differs : 0;
+	policy.clear_taken = clear ? host->clear_extra & ~guest->clear_extra : 0;
+	policy.metrics_read = policy.rdpmc && host->has_metrics && !guest->has_metrics;
 
 	return policy;
 }

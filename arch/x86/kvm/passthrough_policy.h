@@ -64,6 +64,13 @@ struct kvm_passthrough_switches {
  * @global_ctrl: read and write GLOBAL_CTRL
  * @status: read GLOBAL_STATUS
  * @status_clear: clear bits of GLOBAL_STATUS
+ * @ctrl_taken: bits of GLOBAL_CTRL that the guest doesn't have, and that hardware takes
+ *	from it if @global_ctrl
+ * @clear_taken: the same of what clears GLOBAL_STATUS, if @status_clear
+ * @metrics_read: RDPMC reads PERF_METRICS, which the guest doesn't have, if @rdpmc
+ *
+ * The last three are there to have an access that exits, for whatever reason, end as if
+ * it didn't.
  *
  * Whatever is not named here always exits: the selectors and FIXED_CTR_CTRL, as
  * their values are subject to user space's event filter, and every MSR that KVM
@@ -78,6 +85,9 @@ struct kvm_passthrough_policy {
 	bool global_ctrl;
 	bool status;
 	bool status_clear;
+	u64 ctrl_taken;
+	u64 clear_taken;
+	bool metrics_read;
 };
 
 /**

@@ -64,6 +64,9 @@ static void expect(struct kunit *test, struct kvm_passthrough_policy got,
 	KUNIT_EXPECT_EQ(test, got.global_ctrl, want.global_ctrl);
 	KUNIT_EXPECT_EQ(test, got.status, want.status);
 	KUNIT_EXPECT_EQ(test, got.status_clear, want.status_clear);
+	KUNIT_EXPECT_EQ(test, got.ctrl_taken, want.ctrl_taken);
+	KUNIT_EXPECT_EQ(test, got.clear_taken, want.clear_taken);
+	KUNIT_EXPECT_EQ(test, got.metrics_read, want.metrics_read);
 }
 
 static void nothing_without_pmu(struct kunit *test)
@@ -89,7 +92,7 @@ static void everything_if_guest_has_all_counters(struct kunit *test)
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
 			.rdpmc = true, .global_ctrl = true, .status = true,
-			.status_clear = true,
+			.status_clear = true, .clear_taken = FREEZE,
 	       });
 }
 
@@ -146,7 +149,7 @@ static void full_width_alias(struct kunit *test)
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .fixed = 0x7,
 			.rdpmc = true, .global_ctrl = true, .status = true,
-			.status_clear = true,
+			.status_clear = true, .clear_taken = FREEZE,
 	       });
 }
 
@@ -160,6 +163,7 @@ static void vmware_backdoor(struct kunit *test)
 	       (struct kvm_passthrough_policy) {
 			.gp_legacy = 0xf, .gp_full = 0xf, .fixed = 0x7,
 			.global_ctrl = true, .status = true, .status_clear = true,
+			.clear_taken = FREEZE,
 	       });
 }
 
@@ -187,15 +191,15 @@ static void narrow_counters(struct kunit *test)
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
 			.fixed = 0x7, .global_ctrl = true, .status = true,
-			.status_clear = true,
+			.status_clear = true, .clear_taken = FREEZE,
 	       });
 
 	guest.width_gp = 48;
 	guest.width_fixed = 32;
 	expect(test, kvm_passthrough_policy(&skylake, &guest, &intel),
 	       (struct kvm_passthrough_policy) {
-			.gp_legacy = 0xf, .gp_full = 0xf,
-			.global_ctrl = true, .status = true, .status_clear = true,
+			.gp_legacy = 0xf, .gp_full = 0xf, .global_ctrl = true,
+			.status = true, .status_clear = true, .clear_taken = FREEZE,
 	       });
 }
 
@@ -270,9 +274,10 @@ static void the_full_model(struct kunit *test)
 static void metrics_close_nothing(struct kunit *test)
 {
 	struct kvm_passthrough_model host = icelake, guest = icelake;
-	const struct kvm_passthrough_policy want = {
+	struct kvm_passthrough_policy want = {
 		.gp_legacy = 0xff, .gp_full = 0xff, .fixed = 0xf,
 		.rdpmc = true, .global_ctrl = true, .status = true, .status_clear = true,
+		.ctrl_taken = METRICS, .clear_taken = METRICS, .metrics_read = true,
 	};
 
 	guest.has_metrics = false;
@@ -282,6 +287,7 @@ static void metrics_close_nothing(struct kunit *test)
 
 	guest = v2_of(&icelake);
 	guest.fixed = icelake.fixed;
+	want.clear_taken = METRICS | FREEZE;
 	expect(test, kvm_passthrough_policy(&icelake, &guest, &intel), want);
 
 	/* Any other bit that differs closes GLOBAL_CTRL, ... */
@@ -330,6 +336,8 @@ static void foreign_status_bits(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, policy.global_ctrl);
 		KUNIT_EXPECT_FALSE(test, policy.status);
 		KUNIT_EXPECT_EQ(test, policy.status_clear, !(foreign[i] & TRACE));
+		/* For a while: what KVM makes of a write must not depend on it. */
+		KUNIT_EXPECT_EQ(test, policy.clear_taken, FREEZE | foreign[i]);
 
 		/* Not foreign if the guest has the feature. */
 		guest.status_extra |= foreign[i];

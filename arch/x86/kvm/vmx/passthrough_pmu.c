@@ -334,13 +334,13 @@ void vmx_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu)
 void vmx_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 valid = ~pmu->global_ctrl_rsvd | pmu->global_ctrl_taken;
 	struct vmx_msr_entry *stored;
 	u64 value;
 
-	/* Hardware may have taken EN_PERF_METRICS from a guest that doesn't have it. */
 	if (cpu_has_save_perf_global_ctrl()) {
 		value = vmcs_read64(GUEST_IA32_PERF_GLOBAL_CTRL);
-		pmu->global_ctrl = value & ~pmu->global_ctrl_rsvd;
+		pmu->global_ctrl = value & valid;
 		return;
 	}
 
@@ -349,7 +349,7 @@ void vmx_passthrough_pmu_read_global_ctrl(struct kvm_vcpu *vcpu)
 		return;
 
 	/* The VMCS has the value that the guest entered with. */
-	value = stored->value & ~pmu->global_ctrl_rsvd;
+	value = stored->value & valid;
 	if (value == pmu->global_ctrl)
 		return;
 

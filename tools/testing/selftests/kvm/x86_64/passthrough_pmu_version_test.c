@@ -447,6 +447,42 @@ TEST(without_metrics)
 	kvm_vm_free(other);
 }
 
+/* Bits that hardware takes and the guest doesn't have, with an exit and without. */
+TEST(what_exits_ends_alike)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	uint64_t exits;
+	int i, n;
+
+	model = default_pmu_model();
+	if (!model.has_metrics)
+		SKIP(return, "no PERF_METRICS");
+	vm = vm_create_passthrough_guest(&vcpu);
+	model.has_metrics = false;
+	vcpu_set_pmu_model(vcpu, &model);
+
+	for (i = 0; i < 2; i++) {
+		exits = vcpu_get_stat(vcpu, "pmu_global_exits");
+		assert_access(vcpu, GUEST_WRMSR, MSR_CORE_PERF_GLOBAL_OVF_CTRL,
+			      GLOBAL_METRICS | STATUS_CTR_FRZ, true);
+		assert_access(vcpu, GUEST_WRMSR, global_ctrl_msr(), GLOBAL_METRICS, true);
+		TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_ctrl_msr()), GLOBAL_METRICS);
+		TEST_ASSERT_EQ(guest_rdpmc(vcpu, RDPMC_METRICS), 0);
+		assert_access(vcpu, GUEST_WRMSR, global_ctrl_msr(), BIT_ULL(47), false);
+		exits = vcpu_get_stat(vcpu, "pmu_global_exits") - exits;
+		if (i)
+			TEST_ASSERT_EQ(exits, 4);
+		else
+			TEST_ASSERT_EQ(exits, 0);
+
+		/* Counts nothing for a while, then everything exits. */
+		for (n = 0; n < 100; n++)
+			guest_do(vcpu, GUEST_LOOP, 0, 0, 1);
+	}
+	kvm_vm_free(vm);
+}
+
 /* Nobody but a guest that owns the PMU gets what perf doesn't do for others. */
 TEST(perf_based_vms_have_version_2)
 {
