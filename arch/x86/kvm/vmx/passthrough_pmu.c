@@ -21,6 +21,7 @@
 #include <asm/vmx.h>
 
 #include "capabilities.h"
+#include "cpuid.h"
 #include "nested.h"
 #include "passthrough_pmu.h"
 #include "vmx.h"
@@ -94,6 +95,8 @@ static u64 vmx_host_trace_bit(void)
 static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *regs)
 {
 	u64 status = GLOBAL_STATUS_BUFFER_OVF | GLOBAL_STATUS_COND_CHG;
+	/* The registers don't care what the kernel makes use of. */
+	u32 features = boot_cpu_data.cpuid_level >= 7 ? cpuid_ebx(7) : 0;
 
 	regs->max_version = vmx_passthrough_pmu_version;
 	regs->status_extra = status;
@@ -104,11 +107,11 @@ static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *re
 		regs->ctrl_harmless = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
 		status |= BIT_ULL(GLOBAL_STATUS_PERF_METRICS_OVF_BIT);
 	}
-	if (boot_cpu_has(X86_FEATURE_INTEL_PT)) {
+	if (features & feature_bit(INTEL_PT)) {
 		status |= GLOBAL_STATUS_TRACE_TOPAPMI;
 		regs->clear_foreign = GLOBAL_STATUS_TRACE_TOPAPMI;
 	}
-	if (boot_cpu_has(X86_FEATURE_SGX))
+	if (features & feature_bit(SGX))
 		status |= GLOBAL_STATUS_ASIF;
 
 	regs->clear_extra = status | GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
