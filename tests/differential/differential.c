@@ -353,6 +353,21 @@ static void report(const char *what, executor execute, const struct pmu *pmu, u6
 	fflush(stdout);
 }
 
+/* Of a program that came to no end. */
+static void report_failure(const char *what, const struct pmu *pmu, u64 seed, struct op *ops, u32 begins, u32 count,
+			   u32 move)
+{
+	u32 i;
+
+	printf("# %s, seed %" PRIu64 ": %s\n", what, seed, vm_error);
+	fflush(stdout);
+	count = shrink(vm_run, pmu, ops, begins, count, move);
+	printf("# shortest program that fails or differs, after all registers were cleared, moved each %u times:\n", move);
+	for (i = begins; i < count; i++)
+		print_op(i - begins, &ops[i]);
+	fflush(stdout);
+}
+
 /* ---- the parts ---- */
 
 struct results {
@@ -474,7 +489,7 @@ static void guest(const char *results_file)
 		if (fread(as_native, sizeof(*as_native), count, f) != count)
 			break;
 		if (!vm_run(ops, got, count + 1, 0)) {
-			printf("# seed %" PRIu64 ": %s\n", results.seed + n, vm_error);
+			report_failure("in a guest", &guest_pmu, results.seed + n, ops, begins, count, 0);
 			bad++;
 			break;
 		}
@@ -630,7 +645,7 @@ static void less(u64 seed, u64 operations)
 
 			ops[count] = last;
 			if (!vm_run(ops, got, count + 1, move)) {
-				printf("# seed %" PRIu64 ": %s\n", seed + n, vm_error);
+				report_failure(variants[i].name, p, seed + n, ops, begins, count, move);
 				bad++;
 				break;
 			}

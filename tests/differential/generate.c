@@ -68,6 +68,24 @@ static bool same(const struct op *op)
 /* What the program has come to. */
 static struct state now;
 
+/* So many operations that can't be, one after the other, are too many. */
+#define STUCK 50
+
+static u32 refused, first;
+
+/* Whatever comes next, a counter overflows in the handler of the interrupt that comes then: go back. */
+static void go_back(void)
+{
+	struct record r;
+	u32 i;
+
+	count = count > first + 20 ? count - 20 : first;
+	model_reset(&now, a);
+	for (i = 0; i < count; i++)
+		model_step(&now, &ops[i], &r);
+	refused = 0;
+}
+
 static void add(u32 kind, u32 index, u64 value)
 {
 	struct op op = { kind, index, value }, clear = { OP_WRMSR, a->amd ? AMD_CLR : MSR_RESET, 0 };
@@ -86,10 +104,14 @@ static void add(u32 kind, u32 index, u64 value)
 	}
 	ops[count++] = op;
 	model_step(&now, &op, &r);
-	if (a->amd && now.nested) {
-		now = before;
-		count = had;
+	if (!a->amd || !now.nested) {
+		refused = 0;
+		return;
 	}
+	now = before;
+	count = had;
+	if (++refused == STUCK)
+		go_back();
 }
 
 static u64 some_selector(void)
@@ -476,9 +498,10 @@ u32 generate(u64 seed, const struct pmu *guest, const struct pmu *native, struct
 	max = room;
 	loose = one_in(4);
 	model_reset(&now, a);
+	refused = first = 0;
 
 	begin();
-	*begins = count;
+	*begins = first = count;
 	body = count + 100 + below(200);
 	while (count < body && count < room - 100)
 		one_step();

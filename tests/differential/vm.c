@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,9 +428,23 @@ static bool move(void)
 	return true;
 }
 
-bool vm_run(const struct op *ops, struct record *records, u32 count, u32 every)
+/* Seconds that a program may take, which has some hundred operations. */
+#define TOO_LONG 2
+
+static volatile sig_atomic_t too_long;
+
+static void stop(int signal)
 {
-	static char error[80];
+	(void)signal;
+	too_long = 1;
+	/* KVM_RUN that is about to begin ends, too. */
+	run->immediate_exit = 1;
+}
+
+static bool run_program(const struct op *ops, struct record *records, u32 count, u32 every)
+{
+	static char error[120];
+	struct kvm_regs regs;
 	struct context *ctx = (struct context *)(memory + CONTEXT);
 	u32 ports = 0;
 
@@ -439,12 +454,22 @@ bool vm_run(const struct op *ops, struct record *records, u32 count, u32 every)
 		.ops = OPS, .records = RECORDS, .count = count, .apic_lvtpc = APIC + LAPIC_LVTPC, .user = PAGE,
 		.status_msr = has.amd ? AMD_STATUS : MSR_STATUS, .reset_msr = has.amd ? AMD_CLR : MSR_RESET,
 	};
+	too_long = 0;
+	alarm(TOO_LONG);
 	for (;;) {
-		run->immediate_exit = 0;
+		run->immediate_exit = too_long;
 		if (ioctl(vcpu, KVM_RUN, 0)) {
-			if (errno == EINTR)
+			if (errno == EINTR && !too_long)
 				continue;
-			die("KVM_RUN");
+			if (errno != EINTR)
+				die("KVM_RUN");
+			must(ioctl(vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+			snprintf(error, sizeof(error), "the guest does not end, at %#llx after operation %llu of %u, %llu PMIs",
+				 (unsigned long long)regs.rip - PAGE,
+				 (unsigned long long)(regs.rbp - RECORDS) / RECORD_SIZE, count,
+				 (unsigned long long)ctx->pmis);
+			vm_error = error;
+			return false;
 		}
 		if (run->exit_reason != KVM_EXIT_IO) {
 			snprintf(error, sizeof(error), "the guest ended by exit %u", run->exit_reason);
@@ -458,4 +483,21 @@ bool vm_run(const struct op *ops, struct record *records, u32 count, u32 every)
 	}
 	memcpy(records, memory + RECORDS, count * sizeof(*records));
 	return true;
+}
+
+bool vm_run(const struct op *ops, struct record *records, u32 count, u32 every)
+{
+	static const struct sigaction action = { .sa_handler = stop };
+	struct pmu pmu = has;
+	bool done;
+
+	sigaction(SIGALRM, &action, NULL);
+	done = run_program(ops, records, count, every);
+	alarm(0);
+	if (!done) {
+		/* In the middle of something. */
+		vm_destroy();
+		vm_create(&pmu);
+	}
+	return done;
 }
