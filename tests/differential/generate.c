@@ -11,10 +11,6 @@
  * may still be on its way, KVM looks at the status and at whether the counter went back: to a guest that turned the
  * counter back itself it then gives an interrupt too many.  (An interrupt that gets lost would be worse, and handlers
  * clear the status first.)
- *
- * On AMD's processors no counter overflows, with an interrupt, in a handler of PMIs.  The NMI is then pending until
- * IRET, which KVM intercepts and single-steps.  In some of these cases, not in all, it comes at the next VM-exit only;
- * whether KVM or the emulated machine is to blame for that is open.
  */
 #include <string.h>
 
@@ -68,30 +64,10 @@ static bool same(const struct op *op)
 /* What the program has come to. */
 static struct state now;
 
-/* So many operations that can't be, one after the other, are too many. */
-#define STUCK 50
-
-static u32 refused, first;
-
-/* Whatever comes next, a counter overflows in the handler of the interrupt that comes then: go back. */
-static void go_back(void)
-{
-	struct record r;
-	u32 i;
-
-	count = count > first + 20 ? count - 20 : first;
-	model_reset(&now, a);
-	for (i = 0; i < count; i++)
-		model_step(&now, &ops[i], &r);
-	refused = 0;
-}
-
 static void add(u32 kind, u32 index, u64 value)
 {
 	struct op op = { kind, index, value }, clear = { OP_WRMSR, a->amd ? AMD_CLR : MSR_RESET, 0 };
-	struct state before = now;
 	struct record r;
-	u32 had = count;
 	int n = kind == OP_WRMSR ? model_counter(a, index) : -1;
 
 	if (count + 2 > max || !same(&op))
@@ -104,14 +80,6 @@ static void add(u32 kind, u32 index, u64 value)
 	}
 	ops[count++] = op;
 	model_step(&now, &op, &r);
-	if (!a->amd || !now.nested) {
-		refused = 0;
-		return;
-	}
-	now = before;
-	count = had;
-	if (++refused == STUCK)
-		go_back();
 }
 
 static u64 some_selector(void)
@@ -498,10 +466,9 @@ u32 generate(u64 seed, const struct pmu *guest, const struct pmu *native, struct
 	max = room;
 	loose = one_in(4);
 	model_reset(&now, a);
-	refused = first = 0;
 
 	begin();
-	*begins = first = count;
+	*begins = count;
 	body = count + 100 + below(200);
 	while (count < body && count < room - 100)
 		one_step();

@@ -419,7 +419,6 @@ static void retire_to(struct state *s, char what, bool user, bool next)
 		}
 		if (!(s->lvtpc_apic & LVTPC_MASKED)) {
 			s->nmi = true;
-			s->nested |= s->in_nmi;
 			if (!s->pmu->amd)
 				s->lvtpc_apic |= LVTPC_MASKED;
 		}

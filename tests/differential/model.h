@@ -102,7 +102,6 @@ struct state {
 	u32 move, ports;	/* after so many OP_PORT the guest is moved; how many there were */
 	u64 pmi_status;
 	bool pmi, nmi, in_nmi;
-	bool nested;		/* a PMI came while the handler of another ran */
 };
 
 void model_reset(struct state *s, const struct pmu *pmu);

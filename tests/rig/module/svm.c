@@ -449,6 +449,7 @@ static void injected_events_are_not_counted(struct kunit *test)
 		enter(&g, &o);
 		EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "%s", v[i].name);
 		KUNIT_EXPECT_EQ_MSG(test, o.guest_irqs, !!v[i].event, "%s", v[i].name);
+		KUNIT_EXPECT_EQ_MSG(test, page.vmcb->control.event_inj, 0, "%s", v[i].name);
 		KUNIT_EXPECT_EQ_MSG(test, o.ctr[0], VMRUN_COUNTS + 10 + (v[i].event ? 2 : 0), "%s",
 				    v[i].name);
 		KUNIT_EXPECT_EQ_MSG(test, o.ctr[1], v[i].event ? 1 : 0, "%s: branches", v[i].name);
