@@ -12,6 +12,7 @@
 #   machine_lends MACHINE			can its PMU be given to guests?
 #   machine_lenders			those machines, one a line
 #   machine_why MACHINE			what its file says of it
+#   machine_refuses MACHINE		of one that does not lend its PMU: why
 #   machine_check_options MACHINE CPUS SKID	dies unless it can have these
 #   machine_trees MACHINE...		installs the packages needed, brings build/linux and build/bochs up to date
 #   machine_artefacts KERNEL MACHINE...	builds what is missing for these machines; KERNEL as artefact_kernel takes it
@@ -73,6 +74,15 @@ machine_lenders()
 
 # The comment, in one line
 machine_why() { sed -n 's/^# //p' "$VPMU_ROOT/rig/machines/$1" | tr '\n' ' ' | sed 's/\.* $//'; }
+
+# Why it must refuse the feature
+machine_refuses()
+{
+	case $(machine_get "$1" perfmon) in
+	zen1) echo "its PMU lacks PerfMonV2" ;;
+	*) echo "it has no PMU" ;;
+	esac
+}
 
 # Before anything is built for it
 machine_check_options()
