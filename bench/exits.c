@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * exits WHAT N MARK [call]: N times WHAT, between the emulator's marks MARK and MARK + 1:
+ * exits WHAT N MARK|tsc [call]: N times WHAT, between the emulator's marks MARK and MARK + 1:
  *
  *	nothing		the marks alone
  *	set-cpuid	KVM_SET_CPUID2 of a vCPU that has not run yet
@@ -29,7 +29,8 @@
  *	event		perf_event_open() of cycles of the own task, without modifiers, and its end
  *	fork		fork() of a task with four events that the child inherits, until the child is gone
  *
- * With "call" it runs in a guest, and asks the host to set the marks (see l2 -h).
+ * With "call" it runs in a guest, and asks the host to set the marks (see l2 -h). With "tsc" for MARK it prints
+ * "exits: ticks N", those of the TSC between the marks, and needs no emulator.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,6 +48,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define MARK_PORT	0x510
 #define GUEST_PAGE	0x1000UL
@@ -92,7 +94,7 @@ static uint8_t code_selector[] = {
 };
 
 static int kvm, run_size, port = -1;
-static bool call;
+static bool call, tsc;
 static struct kvm_cpuid2 *cpuid;
 
 struct vm {
@@ -111,10 +113,20 @@ static void fail(const char *what)
 
 static void mark(int id)
 {
+	static uint64_t begin;
 	unsigned char byte = id;
+	uint64_t now;
 	char line[80];
 
-	if (call) {
+	if (tsc) {
+		/* Neither earlier nor later than it stands here */
+		_mm_lfence();
+		now = __rdtsc();
+		_mm_lfence();
+		if (begin)
+			printf("exits: ticks %llu\n", (unsigned long long)(now - begin));
+		begin = now;
+	} else if (call) {
 		printf("vpmu: call mark %d\n", id);
 		fflush(stdout);
 		if (!fgets(line, sizeof(line), stdin))
@@ -392,12 +404,13 @@ int main(int argc, char **argv)
 	int id;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: exits WHAT N MARK [call]\n");
+		fprintf(stderr, "usage: exits WHAT N MARK|tsc [call]\n");
 		return 2;
 	}
 	what = argv[1];
 	n = atoi(argv[2]);
 	id = atoi(argv[3]);
+	tsc = !strcmp(argv[3], "tsc");
 	call = argc > 4;
 	if (!n || n > 65535) {
 		fprintf(stderr, "exits: 1 to 65535 times\n");
@@ -407,7 +420,7 @@ int main(int argc, char **argv)
 		tty.c_lflag &= ~ECHO;
 		tcsetattr(0, TCSANOW, &tty);
 	}
-	if (!call)
+	if (!call && !tsc)
 		port = open("/dev/port", O_WRONLY);
 	if (!strcmp(what, "event") || !strcmp(what, "fork"))
 		return without_vm(what, n, id);

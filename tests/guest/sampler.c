@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * sampler ITERATIONS PERIOD [call]
+ * sampler ITERATIONS PERIOD [call|tsc]
  *
  * Runs a loop of 2 instructions per iteration twice: alone, then sampled by an event that
  * interrupts after each PERIOD user instructions. Prints
@@ -11,6 +11,10 @@
  * (see "l2 -h"):
  *
  *	sampler: alone A B ... sampled A B ...
+ *
+ * or with "tsc" the ticks of the TSC that they took:
+ *
+ *	sampler: ticks ALONE SAMPLED
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +29,7 @@
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define PAGES	1024		/* of the ring buffer: 4 MiB, far more than any test fills */
 #define NUMBERS	2
@@ -52,22 +57,27 @@ static void loop(unsigned long n)
 	asm volatile("1: dec %0; jnz 1b" : "+r"(n) : : "cc");
 }
 
-static void counted_loop(unsigned long n, int fd, bool call, long long delta[NUMBERS])
+/* Returns the ticks of the TSC that the loop took. */
+static uint64_t counted_loop(unsigned long n, int fd, bool call, long long delta[NUMBERS])
 {
 	long long before[NUMBERS], after[NUMBERS];
+	uint64_t ticks;
 
 	if (call)
 		ask_host(before);
 	if (fd >= 0 && ioctl(fd, PERF_EVENT_IOC_ENABLE, 0))
 		fail("enabling the event");
+	ticks = __rdtsc();
 	loop(n);
+	ticks = __rdtsc() - ticks;
 	if (fd >= 0 && ioctl(fd, PERF_EVENT_IOC_DISABLE, 0))
 		fail("disabling the event");
 	if (!call)
-		return;
+		return ticks;
 	ask_host(after);
 	for (int i = 0; i < NUMBERS; i++)
 		delta[i] = after[i] - before[i];
+	return ticks;
 }
 
 int main(int argc, char **argv)
@@ -84,8 +94,9 @@ int main(int argc, char **argv)
 	unsigned long iterations = argc > 1 ? strtoul(argv[1], NULL, 0) : 0;
 	long long alone[NUMBERS], sampled[NUMBERS];
 	bool call = argc > 3 && !strcmp(argv[3], "call");
+	bool tsc = argc > 3 && !strcmp(argv[3], "tsc");
 	struct perf_event_mmap_page *page;
-	uint64_t at, samples = 0, lost = 0;
+	uint64_t at, samples = 0, lost = 0, ticks_alone, ticks_sampled;
 	struct termios tty;
 	uint64_t count;
 	char *data;
@@ -93,7 +104,7 @@ int main(int argc, char **argv)
 
 	attr.sample_period = argc > 2 ? strtoul(argv[2], NULL, 0) : 0;
 	if (!iterations || !attr.sample_period) {
-		fprintf(stderr, "usage: sampler ITERATIONS PERIOD [call]\n");
+		fprintf(stderr, "usage: sampler ITERATIONS PERIOD [call|tsc]\n");
 		return 2;
 	}
 	if (call && !tcgetattr(0, &tty)) {
@@ -108,8 +119,8 @@ int main(int argc, char **argv)
 		fail("mapping the ring buffer");
 	data = (char *)page + 4096;
 
-	counted_loop(iterations, -1, call, alone);
-	counted_loop(iterations, fd, call, sampled);
+	ticks_alone = counted_loop(iterations, -1, call, alone);
+	ticks_sampled = counted_loop(iterations, fd, call, sampled);
 
 	if (read(fd, &count, sizeof(count)) != sizeof(count))
 		fail("reading the event");
@@ -126,5 +137,7 @@ int main(int argc, char **argv)
 	       (unsigned long long)lost);
 	if (call)
 		printf("sampler: alone %lld %lld sampled %lld %lld\n", alone[0], alone[1], sampled[0], sampled[1]);
+	if (tsc)
+		printf("sampler: ticks %llu %llu\n", (unsigned long long)ticks_alone, (unsigned long long)ticks_sampled);
 	return 0;
 }
