@@ -40,7 +40,7 @@ static struct kvm_vm *vm_of_version(struct kvm_vcpu **vcpu, int version)
 }
 
 /* Each version from 1 to what KVM offers, once. */
-static void for_each_version(void (*check)(struct kvm_vcpu *vcpu))
+static void check_each_version(void (*check)(struct kvm_vcpu *vcpu))
 {
 	int version, last = default_pmu_model().version;
 	struct kvm_vcpu *vcpu;
@@ -111,7 +111,7 @@ static void check_registers(struct kvm_vcpu *vcpu)
 
 TEST(registers_of_each_version)
 {
-	for_each_version(check_registers);
+	check_each_version(check_registers);
 }
 
 /* In versions 3 and 4 software takes it to be there.  It has no effect. */
@@ -140,7 +140,7 @@ static void check_any_thread(struct kvm_vcpu *vcpu)
 
 TEST(any_thread)
 {
-	for_each_version(check_any_thread);
+	check_each_version(check_any_thread);
 }
 
 TEST(any_thread_of_version_5)
