@@ -50,6 +50,7 @@ TITLES = {
     "pmu-sample": "guest: the same, without perf's own part",
     "pmu-record": "guest: perf record of nothing",
     "full-sampled": "guest, PERF_METRICS: perf record, each sample",
+    "full-sample": "guest, the same, without perf's own part",
     "full-topdown": "guest, PERF_METRICS: perf stat, top-down",
     "nested-user": "nested: exit to the guest's user space",
     "nested-cpuid": "nested: exit: CPUID",
@@ -100,9 +101,10 @@ def read(marks, console):
         if work != nothing:
             found[work] = {key: (value - raw[nothing][1][key]) / times for key, value in sums.items()}
     # perf record reads all symbols of the kernel when it begins, however few samples it will take.
-    if "pmu-sampled" in raw and "pmu-record" in raw:
-        times, sums = raw["pmu-sampled"]
-        found["pmu-sample"] = {key: (value - raw["pmu-record"][1][key]) / times for key, value in sums.items()}
+    for group in "pmu", "full":
+        if f"{group}-sampled" in raw and "pmu-record" in raw:
+            times, sums = raw[f"{group}-sampled"]
+            found[f"{group}-sample"] = {key: (value - raw["pmu-record"][1][key]) / times for key, value in sums.items()}
     return found
 
 
