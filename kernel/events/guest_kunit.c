@@ -830,15 +830,17 @@ static void fake_hypervisor(struct kunit *test, bool returns)
 	clear_log(&plain);
 }
 
+/* One of each kind. */
+static const struct fake_event wanted[] = {
+	{ .id = 'a' },
+	{ .id = 'a', .pinned = true },
+	{ .id = 'a', .task = true },
+	{ .id = 'a', .task = true, .pinned = true },
+};
+
 /* Whoever schedules an event has the PMU first, and the driver is disabled before that. */
 static void new_event_recalls_pmu(struct kunit *test)
 {
-	static const struct fake_event wanted[] = {
-		{ .id = 'a' },
-		{ .id = 'a', .pinned = true },
-		{ .id = 'a', .task = true },
-		{ .id = 'a', .task = true, .pinned = true },
-	};
 	struct perf_event *event;
 	int i, count;
 
@@ -1049,12 +1051,6 @@ static void host_counters_are_known(struct kunit *test)
 /* No counter is there for the taking before the guest's values are out. */
 static void new_event_recalls_values(struct kunit *test)
 {
-	static const struct fake_event wanted[] = {
-		{ .id = 'a' },
-		{ .id = 'a', .pinned = true },
-		{ .id = 'a', .task = true },
-		{ .id = 'a', .task = true, .pinned = true },
-	};
 	struct perf_event *event;
 	int i;
 

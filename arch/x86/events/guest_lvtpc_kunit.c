@@ -316,6 +316,24 @@ static void unrelated_nmi_leaves_guest_alone(struct kunit *test)
 	KUNIT_EXPECT_NE(test, ctrl[1], 0);
 }
 
+/* An event of the host that runs on this CPU until the test is over. */
+static struct perf_event *new_running_event(struct kunit *test, struct perf_event_attr *attr)
+{
+	struct x86_pmu_capability cap;
+	struct perf_event *event;
+
+	perf_get_x86_pmu_capability(&cap);
+	if (!cap.passthrough)
+		kunit_skip(test, "no PMU that can be lent");
+
+	event = perf_event_create_kernel_counter(attr, raw_smp_processor_id(), NULL, NULL,
+						 NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
+	KUNIT_ASSERT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+	return event;
+}
+
 /*
  * An event that is stopped, as by throttling, loses its counter to a guest as well: what
  * it holds is neither lost nor taken for the event's afterwards, and the event
@@ -331,21 +349,12 @@ static void stopped_event_survives_guest(struct kunit *test)
 		.pinned		= 1,
 		.exclude_guest	= 1,
 	};
-	struct x86_pmu_capability cap;
 	struct perf_event *event;
 	u64 count[2], counter[2];
 	unsigned long flags;
 	s64 left;
 
-	perf_get_x86_pmu_capability(&cap);
-	if (!cap.passthrough)
-		kunit_skip(test, "no PMU that can be lent");
-
-	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
-						 NULL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
-	KUNIT_ASSERT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+	event = new_running_event(test, &attr);
 
 	local_irq_save(flags);
 	perf_pmu_disable(event->pmu);
@@ -416,21 +425,12 @@ static void left_values_are_not_cleared(struct kunit *test)
 		.pinned		= 1,
 		.exclude_guest	= 1,
 	};
-	struct x86_pmu_capability cap;
 	struct perf_event *event;
 	unsigned long flags, msr;
 	u64 used, value[2];
 	int idx, rdpmc;
 
-	perf_get_x86_pmu_capability(&cap);
-	if (!cap.passthrough)
-		kunit_skip(test, "no PMU that can be lent");
-
-	event = perf_event_create_kernel_counter(&attr, raw_smp_processor_id(), NULL, NULL,
-						 NULL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, event);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, release_event, event), 0);
-	KUNIT_ASSERT_EQ(test, event->state, PERF_EVENT_STATE_ACTIVE);
+	event = new_running_event(test, &attr);
 	local_irq_save(flags);
 	perf_guest_enter();
 	used = perf_guest_host_counters();

@@ -950,7 +950,7 @@ u64 kvm_passthrough_pmu_read_metrics(struct kvm_pmu *pmu)
 	if (!pmu->in_hw)
 		return pmu->metrics;
 
-	rdpmcl(INTEL_PMC_FIXED_RDPMC_METRICS, now);
+	rdpmcl(host_regs.metrics_rdpmc, now);
 	return now;
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_read_metrics);
@@ -974,7 +974,7 @@ int kvm_passthrough_pmu_write_metrics(struct kvm_pmu *pmu, u64 data)
 
 	pmu->metrics = data;
 	if (pmu->in_hw)
-		wrmsrl(MSR_PERF_METRICS, data);
+		wrmsrl(host_regs.metrics, data);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_write_metrics);
@@ -1332,7 +1332,7 @@ static u64 counter_bits(struct kvm_pmu *pmu)
  * Also makes sure that the vCPU has a local APIC in the kernel, which
  * kvm_passthrough_pmu_load() relies on, and decides whether PERF_METRICS changes hands.
  *
- * Context: vCPU loaded, IRQs on.
+ * Context: vCPU loaded.  IRQs may be on or off.
  *
  * Return: see kvm_passthrough_policy().
  */
@@ -1347,7 +1347,7 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.fixed		= BIT(kvm_host_pmu_cap.num_counters_fixed) - 1,
 		.width_gp	= kvm_host_pmu_cap.bit_width_gp,
 		.width_fixed	= kvm_host_pmu_cap.bit_width_fixed,
-		.has_metrics	= host_regs.has_metrics,
+		.has_metrics	= host_regs.metrics,
 		.ctrl_extra	= host_regs.ctrl_extra,
 		.ctrl_harmless	= host_regs.ctrl_harmless,
 		.status_extra	= host_regs.status_extra | status_foreign,
@@ -1373,7 +1373,6 @@ struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 		.has_full_width	= has_full_width,
 		.nr_legacy	= host_regs.nr_legacy,
 	};
-
 	struct kvm_passthrough_policy policy;
 
 	policy = kvm_passthrough_policy(&host, &guest, &switches);

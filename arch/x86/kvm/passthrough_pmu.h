@@ -31,7 +31,8 @@
  * @status: MSR of the overflow status
  * @status_clear: MSR that clears bits of @status
  * @status_set: MSR that sets bits of @status
- * @has_metrics: RDPMC reads PERF_METRICS on this host
+ * @metrics: PERF_METRICS, 0 if this host doesn't have it
+ * @metrics_rdpmc: index by which RDPMC reads it
  * @ctrl_extra: bits of this host's GLOBAL_CTRL besides those of counters
  * @ctrl_harmless: those of @ctrl_extra that guests may set which don't have them
  * @status_extra: bits of GLOBAL_STATUS, besides those of counters, that can be or
@@ -59,7 +60,8 @@ struct kvm_passthrough_pmu_regs {
 	u32 status;
 	u32 status_clear;
 	u32 status_set;
-	bool has_metrics;
+	u32 metrics;
+	u32 metrics_rdpmc;
 	u64 ctrl_extra;
 	u64 ctrl_harmless;
 	u64 status_extra;

@@ -102,7 +102,8 @@ static void __init vmx_passthrough_pmu_probe(struct kvm_passthrough_pmu_regs *re
 	regs->status_extra = status;
 
 	if (kvm_host.perf_capabilities & BIT_ULL(PERF_CAP_METRICS_IDX)) {
-		regs->has_metrics = true;
+		regs->metrics = MSR_PERF_METRICS;
+		regs->metrics_rdpmc = INTEL_PMC_FIXED_RDPMC_METRICS;
 		regs->ctrl_extra = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
 		regs->ctrl_harmless = BIT_ULL(GLOBAL_CTRL_EN_PERF_METRICS);
 		status |= BIT_ULL(GLOBAL_STATUS_PERF_METRICS_OVF_BIT);
