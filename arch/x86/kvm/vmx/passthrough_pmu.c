@@ -205,8 +205,9 @@ bool __vmx_passthrough_pmu_keeps_status(struct kvm_vcpu *vcpu)
 }
 
 /*
- * What the guest must neither see nor clear in IA32_PERF_GLOBAL_STATUS, as it is not its
- * own: Intel PT's bit while the host traces, and that of enclaves if it can't have any.
+ * What the guest must not see in IA32_PERF_GLOBAL_STATUS: Intel PT's bit while the host
+ * traces, which it must not clear either, and the bit of its own enclaves if its version of
+ * the PMU doesn't have that.
  */
 static u64 vmx_status_foreign(struct kvm_vcpu *vcpu)
 {
