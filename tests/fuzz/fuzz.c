@@ -125,23 +125,27 @@ static bool one_in(u64 *s, u32 n)
 /* ---- failures ---- */
 
 static u32 failures;
+static char first_failures[5][200];
 static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((format(printf, 1, 2)))
 static void failure(const char *fmt, ...)
 {
+	char text[200];
 	va_list ap;
 
 	pthread_mutex_lock(&telling);
-	if (failures++ < 20) {
-		va_start(ap, fmt);
-		printf("# ");
-		vprintf(fmt, ap);
-		printf(" (%sround %llu of seed %llu)\n", the_vm.wild ? "any registers, " : "",
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (failures < 20) {
+		printf("# %s (%sround %llu of seed %llu)\n", text, the_vm.wild ? "any registers, " : "",
 		       (unsigned long long)round_number, (unsigned long long)seed);
 		fflush(stdout);
-		va_end(ap);
 	}
+	if (failures < 5)
+		strcpy(first_failures[failures], text);
+	failures++;
 	pthread_mutex_unlock(&telling);
 }
 
@@ -474,6 +478,7 @@ static void reset_vcpu(struct vm *vm, struct vcpu *c)
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 	u32 n = 0x1ff;
+	bool bad;
 
 	nested.head.format = amd ? KVM_STATE_NESTED_FORMAT_SVM : KVM_STATE_NESTED_FORMAT_VMX;
 	nested.head.hdr.vmx.vmxon_pa = nested.head.hdr.vmx.vmcs12_pa = amd ? 0 : ~0ull;
@@ -494,22 +499,19 @@ static void reset_vcpu(struct vm *vm, struct vcpu *c)
 	ioctl(c->fd, KVM_SET_NESTED_STATE, &nested);	/* as it could not be in SMM */
 	if (vm->irqchip)
 		ioctl(c->fd, KVM_SET_MP_STATE, &runnable);
-	must(ioctl(c->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
+	bad = ioctl(c->fd, KVM_GET_SREGS, &sregs);
 	good_sregs(c, &sregs);
 	good_regs(c, &regs);
-	if (ioctl(c->fd, KVM_SET_SREGS, &sregs)) {
-		/* From where it was there is no way back. */
-		if (!vm->wild)
-			die("KVM_SET_SREGS of what is good");
-		vm->dead = true;
-		return;
-	}
-	must(ioctl(c->fd, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	bad |= ioctl(c->fd, KVM_SET_SREGS, &sregs) | ioctl(c->fd, KVM_SET_REGS, &regs);
 	if (vm->irqchip) {
-		must(ioctl(c->fd, KVM_GET_LAPIC, &lapic), "KVM_GET_LAPIC");
+		bad |= ioctl(c->fd, KVM_GET_LAPIC, &lapic);
 		memcpy(lapic.regs + APIC_SPIV, &n, 4);
-		must(ioctl(c->fd, KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC");
+		bad |= ioctl(c->fd, KVM_SET_LAPIC, &lapic);
 	}
+	/* Or there is no way back from where it was. */
+	if (bad && !vm->wild)
+		die("setting a vCPU up");
+	vm->dead |= bad;
 	if (!amd)
 		ioctl(c->fd, KVM_SET_MSRS, &m.head);
 }
@@ -662,6 +664,8 @@ static bool ends_with_error(int fd, const struct kvm_run *run)
 static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY, .args[0] = KVM_PMU_CAP_DISABLE };
+	struct kvm_enable_cap payload = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args[0] = 1 };
+	struct kvm_enable_cap triple_fault = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args[0] = 1 };
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
 	static struct { struct kvm_nested_state head; char rest[0x2000]; } nested;
 	struct kvm_vcpu_events events;
@@ -669,6 +673,7 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	struct kvm_regs regs;
 	struct kvm_run *run;
 	char have[80];
+	u32 set = 0;
 	bool same;
 	int fd, v;
 
@@ -683,6 +688,9 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	must(ioctl(c->fd, KVM_GET_NESTED_STATE, &nested), "KVM_GET_NESTED_STATE");
 	fd = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	ioctl(fd, KVM_ENABLE_CAP, &cap);
+	/* With what KVM_GET_VCPU_EVENTS may have told of */
+	ioctl(fd, KVM_ENABLE_CAP, &payload);
+	ioctl(fd, KVM_ENABLE_CAP, &triple_fault);
 	if (!amd)
 		ioctl(fd, KVM_SET_TSS_ADDR, 0xfffbd000);
 	if (vm->irqchip)
@@ -693,12 +701,20 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v, 0);
 	if (run == MAP_FAILED)
 		die("mmap of a vCPU");
-	ioctl(v, KVM_SET_CPUID2, &c->cpuid);
-	ioctl(v, KVM_SET_SREGS, &sregs);
-	ioctl(v, KVM_SET_REGS, &regs);
-	ioctl(v, KVM_SET_NESTED_STATE, &nested);
-	ioctl(v, KVM_SET_VCPU_EVENTS, &events);
+	set |= !!ioctl(v, KVM_SET_CPUID2, &c->cpuid);
+	set |= !!ioctl(v, KVM_SET_SREGS, &sregs) << 1;
+	set |= !!ioctl(v, KVM_SET_REGS, &regs) << 2;
+	set |= !!ioctl(v, KVM_SET_NESTED_STATE, &nested) << 3;
+	set |= !!ioctl(v, KVM_SET_VCPU_EVENTS, &events) << 4;
 	same = ends_with_error(v, run) && !strcmp(error_of(run), have);
+	if (!same)
+		printf("# rip %#llx rflags %#llx cr0 %#llx cr4 %#llx efer %#llx apic %#llx nested %#x interrupt %d,%d,%d "
+		       "nmi %d,%d exception %d,%d smm %d shadow %d; without a PMU: exit %u, refused %#x\n",
+		       (unsigned long long)regs.rip, (unsigned long long)regs.rflags, (unsigned long long)sregs.cr0,
+		       (unsigned long long)sregs.cr4, (unsigned long long)sregs.efer, (unsigned long long)sregs.apic_base,
+		       nested.head.flags, events.interrupt.injected, events.interrupt.nr, events.interrupt.soft,
+		       events.nmi.injected, events.nmi.masked, events.exception.injected, events.exception.nr,
+		       events.smi.smm, events.interrupt.shadow, run->exit_reason, set);
 	munmap(run, run_size);
 	close(v);
 	close(fd);
@@ -1317,6 +1333,7 @@ int main(int argc, char **argv)
 	       (unsigned long long)refused, (unsigned long long)error_exits);
 	check(ended > 0 && (argc == 5 || operations > 1000), "guests run", "%llu programs came to their end",
 	      (unsigned long long)ended);
-	check(!failures, "nothing that must not be", "%u failures", failures);
+	check(!failures, "nothing that must not be", "%u failures: %s; %s; %s; %s; %s ...", failures, first_failures[0],
+	      first_failures[1], first_failures[2], first_failures[3], first_failures[4]);
 	return ktap_end();
 }
