@@ -84,7 +84,7 @@ struct vm {
 	char *memory;
 	u32 vcpus;
 	bool irqchip, wild;
-	volatile bool dead;	/* an SMI that could not be delivered ends a VM */
+	volatile bool dead;	/* KVM, or its vCPU, is beyond repair */
 	struct vcpu vcpu[GUEST_VCPUS];
 };
 
@@ -492,11 +492,9 @@ static void reset_vcpu(struct vm *vm, struct vcpu *c)
 	memset(&events.exception, 0, sizeof(events.exception));
 	memset(&events.interrupt, 0, sizeof(events.interrupt));
 	memset(&events.nmi, 0, sizeof(events.nmi));
-	memset(&events.smi, 0, sizeof(events.smi));
 	events.triple_fault.pending = 0;
-	events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SMM;
+	events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
 	ioctl(c->fd, KVM_SET_VCPU_EVENTS, &events);
-	ioctl(c->fd, KVM_SET_NESTED_STATE, &nested);	/* as it could not be in SMM */
 	if (vm->irqchip)
 		ioctl(c->fd, KVM_SET_MP_STATE, &runnable);
 	bad = ioctl(c->fd, KVM_GET_SREGS, &sregs);
@@ -1070,33 +1068,12 @@ static void set_lapic(struct vm *vm, struct vcpu *c, u64 *s)
 	CALL(c->fd, KVM_SET_LAPIC, &lapic, EINVAL);
 }
 
-static void events(struct vm *vm, struct vcpu *c, u64 *s)
-{
-	struct kvm_vcpu_events e, was;
-
-	if (CALL(c->fd, KVM_GET_VCPU_EVENTS, &e, EINVAL) < 0 || !vm->wild)
-		return;
-	was = e;
-	/*
-	 * But for exceptions and interrupts: injected when the guest cannot take them they fail on any kernel, which
-	 * does not tell of them afterwards.
-	 */
-	if (one_in(s, 2))
-		((u8 *)&e)[below(s, sizeof(e))] ^= 1 << below(s, 8);
-	e.exception = was.exception;
-	e.interrupt.injected = was.interrupt.injected;
-	e.interrupt.nr = was.interrupt.nr;
-	e.interrupt.soft = was.interrupt.soft;
-	e.nmi.injected = was.nmi.injected;
-	CALL(c->fd, KVM_SET_VCPU_EVENTS, &e, EINVAL);
-}
-
 static void interrupt(struct vm *vm, struct vcpu *c, u64 *s)
 {
 	struct kvm_interrupt irq = { VECTOR_PMI };
 	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
 
-	switch (below(s, vm->wild ? 4 : 1)) {
+	switch (below(s, vm->wild ? 3 : 1)) {
 	case 0:
 		CALL(c->fd, KVM_NMI, NULL, EINVAL);
 		break;
@@ -1106,9 +1083,6 @@ static void interrupt(struct vm *vm, struct vcpu *c, u64 *s)
 			CALL(c->fd, KVM_INTERRUPT, &irq, EINVAL, ENXIO, EEXIST);
 		break;
 	case 2:
-		CALL(c->fd, KVM_SMI, NULL, EINVAL, ENOTTY);
-		break;
-	case 3:
 		debug.control = one_in(s, 2) ? 0 : debug.control;
 		CALL(c->fd, KVM_SET_GUEST_DEBUG, &debug, EINVAL, EBUSY);
 		break;
@@ -1220,7 +1194,6 @@ static void *caller_thread(void *arg)
 				set_lapic(vm, c, s);
 			break;
 		case 13:
-			events(vm, c, s);
 			interrupt(vm, c, s);
 			break;
 		case 14:
