@@ -399,7 +399,7 @@ TEST(values_of_vcpus_in_turns)
 	TEST_ASSERT(fd >= 0, "Wanted an event with exclude_guest, got %d", fd);
 	left_model = default_pmu_model();
 	vm = vm_create_with_vcpus(2, guest_with_values, vcpus);
-	prepare_values(vm, 40);
+	prepare_values(vm, 10);
 	for (i = 0; i < 2; i++) {
 		vcpu_args_set(vcpus[i], 1, i);
 		TEST_ASSERT(!pthread_create(&threads[i], NULL, be_vcpu_with_values, vcpus[i]),
