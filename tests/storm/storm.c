@@ -1,0 +1,774 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything at once
+ *
+ *	storm SEED CHANGES	until the PMU has changed its owner so often
+ *
+ * Up to three VMs of one to three vCPUs count and sample loops of known length (guest.S), beside one whose vPMU is
+ * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs; events of
+ * the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go offline, the watchdog is turned
+ * on and off, code is patched, a module comes and goes. Each count of each guest must be exact, and each sample there;
+ * a task of the host that counts its own loops must see no more and no less than without guests; memory must not
+ * dwindle.
+ */
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../ktap.h"
+#include "guest.h"
+
+#ifndef KVM_PMU_CAP_PERF_BASED
+#define KVM_PMU_CAP_PERF_BASED (1ull << 29)
+#endif
+
+typedef uint64_t u64;
+typedef uint32_t u32;
+
+#define VMS		4
+#define PERF_BASED	3	/* the last one is */
+#define EVENTS		12
+#define MSRS		300
+#define STATS		"/sys/kernel/debug/kvm/"
+#define CGROUPS		"/tmp/storm.cgroups"
+/* Any will do. */
+#define MODULE		"/tests/differential/differential.ko"
+#define MODULE_NAME	"differential"
+
+/* What VMs and the task that counts itself tell; shared with them. */
+struct told {
+	u64 rounds, samples, wrong, moves, starts;
+	char text[160];
+};
+
+static struct told *told;
+static bool amd;
+static u32 cpus;
+static u64 state;
+
+static u64 rnd(void)
+{
+	u64 z = state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static u32 below(u32 n)
+{
+	return (rnd() >> 33) % n;
+}
+
+static bool one_in(u32 n)
+{
+	return !below(n);
+}
+
+static void die(const char *what)
+{
+	printf("# %s: %s\nBail out! %s\n", what, strerror(errno), what);
+	exit(2);
+}
+
+static void pin(pid_t tid, u32 cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(tid, sizeof(set), &set);
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static u64 read_number(const char *path)
+{
+	char text[32] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = 0;
+		close(fd);
+	}
+	return strtoull(text, NULL, 0);
+}
+
+static int perf_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group, u64 flags)
+{
+	attr->size = sizeof(*attr);
+	return syscall(SYS_perf_event_open, attr, pid, cpu, group, flags | PERF_FLAG_FD_CLOEXEC);
+}
+
+/* ---- a VM, in a process of its own ---- */
+
+extern const char guest_start[], guest_nmi[], guest_end[];
+
+struct cpuids {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[128];
+};
+
+static struct {
+	int kvm, fd, vcpus;
+	int vcpu[GUEST_VCPUS];
+	struct kvm_run *run[GUEST_VCPUS];
+	long run_size;
+	char *memory;
+	bool perf_based;
+	struct told *told;
+	pthread_mutex_t lock;
+} vm = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void tell(const char *text)
+{
+	pthread_mutex_lock(&vm.lock);
+	if (!vm.told->wrong++)
+		snprintf(vm.told->text, sizeof(vm.told->text), "%s: %s", text, strerror(errno));
+	pthread_mutex_unlock(&vm.lock);
+}
+
+static void must(int result, const char *what)
+{
+	if (result >= 0)
+		return;
+	tell(what);
+	_exit(1);
+}
+
+/* Not all VMs have all of the PMU: version 2 and one counter do here. */
+static void choose_cpuid(struct cpuids *c)
+{
+	u32 i, n;
+
+	c->head.nent = 128;
+	must(ioctl(vm.kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
+	for (i = 0; i < c->head.nent; i++) {
+		struct kvm_cpuid_entry2 *e = &c->entries[i];
+
+		if (e->function == 0xa && one_in(2)) {
+			n = e->eax & 0xff;
+			if (n > 2)
+				e->eax = (e->eax & ~0xffu) | (2 + below(n - 1));
+			n = e->eax >> 8 & 0xff;
+			if (n > 1)
+				e->eax = (e->eax & ~0xff00u) | (1 + below(n)) << 8;
+			if ((e->eax & 0xff) < 5)
+				e->ecx = 0;
+		}
+		if (e->function == 0x80000022 && one_in(2) && (e->ebx & 15) > 4)
+			e->ebx = (e->ebx & ~15u) | (4 + below((e->ebx & 15) - 3));
+	}
+}
+
+static void create_vm(void)
+{
+	struct kvm_userspace_memory_region region = {
+		.memory_size = GUEST_SIZE, .userspace_addr = (uintptr_t)vm.memory,
+	};
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY, .args[0] = KVM_PMU_CAP_PERF_BASED };
+	struct kvm_enable_cap no_quirks = { .cap = KVM_CAP_DISABLE_QUIRKS2 };
+	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
+	int quirks = ioctl(vm.kvm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
+	static struct cpuids c;
+	int i;
+
+	/* But that which fills in IA32_PERF_CAPABILITIES: the guest writes full-width counters. */
+	no_quirks.args[0] = quirks & rnd() & ~(1ull << 8);
+
+	/* Stopped in the middle of it, it is to be called again. */
+	do
+		vm.fd = ioctl(vm.kvm, KVM_CREATE_VM, 0);
+	while (vm.fd < 0 && errno == EINTR);
+	must(vm.fd, "KVM_CREATE_VM");
+	if (vm.perf_based)
+		must(ioctl(vm.fd, KVM_ENABLE_CAP, &cap), "KVM_CAP_PMU_CAPABILITY");
+	must(ioctl(vm.fd, KVM_SET_TSS_ADDR, 0xfffbd000), "KVM_SET_TSS_ADDR");
+	must(ioctl(vm.fd, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
+	must(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
+	if (!c.head.nent)
+		choose_cpuid(&c);
+	if (quirks)
+		must(ioctl(vm.fd, KVM_ENABLE_CAP, &no_quirks), "KVM_CAP_DISABLE_QUIRKS2");
+	for (i = 0; i < vm.vcpus; i++) {
+		vm.vcpu[i] = ioctl(vm.fd, KVM_CREATE_VCPU, i);
+		/* Somebody's event counts guests on that CPU, or did for a task: the next one may begin. */
+		if (vm.vcpu[i] < 0 && errno == EBUSY)
+			_exit(0);
+		must(vm.vcpu[i], "KVM_CREATE_VCPU");
+		vm.run[i] = mmap(NULL, vm.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm.vcpu[i], 0);
+		must(vm.run[i] == MAP_FAILED ? -1 : 0, "mmap of a vCPU");
+		must(ioctl(vm.vcpu[i], KVM_SET_CPUID2, &c), "KVM_SET_CPUID2");
+		must(ioctl(vm.vcpu[i], KVM_SET_MP_STATE, &runnable), "KVM_SET_MP_STATE");
+	}
+}
+
+static struct kvm_segment flat(uint16_t selector, uint8_t type)
+{
+	return (struct kvm_segment) {
+		.selector = selector, .limit = 0xffffffff, .type = type, .s = 1, .present = 1, .g = 1, .db = 1,
+	};
+}
+
+static void begin(int i)
+{
+	struct area *a = (struct area *)(vm.memory + AREA(i));
+	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsp = STACK(i), .rbp = AREA(i) };
+	struct kvm_sregs s;
+
+	*a = (struct area) {
+		.selector_msr = amd ? 0xc0010200 : 0x186, .counter_msr = amd ? 0xc0010201 : 0x4c1,
+		.ctrl_msr = amd ? 0xc0000301 : 0x38f, .reset_msr = amd ? 0xc0000302 : 0x390,
+		.selector = amd ? 0x4300c2 : 0x4300c4, .selector_pmi = amd ? 0x5300c2 : 0x5300c4,
+		.loops = 3000 + below(20000), .period = 2000 + below(3000), .samples = 3 + below(8),
+	};
+	/* Half a period more than the samples take, which the way to a handler may not use up */
+	a->sampled_loops = a->samples * a->period + a->period / 2;
+	must(ioctl(vm.vcpu[i], KVM_GET_SREGS, &s), "KVM_GET_SREGS");
+	s.cs = flat(CODE_SEL, 11);
+	s.ds = s.es = s.fs = s.gs = s.ss = flat(DATA_SEL, 3);
+	s.gdt = (struct kvm_dtable) { .base = GDT, .limit = 0x1f };
+	s.idt = (struct kvm_dtable) { .base = IDT, .limit = 0x7ff };
+	s.cr0 = 0x11;
+	must(ioctl(vm.vcpu[i], KVM_SET_SREGS, &s), "KVM_SET_SREGS");
+	must(ioctl(vm.vcpu[i], KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+/* The whole of it goes on in a fresh VM. */
+static void migrate(void)
+{
+	static struct { struct kvm_msrs head; struct kvm_msr_entry entries[MSRS]; } msrs;
+	static struct { struct kvm_msr_list head; u32 indices[MSRS]; } list;
+	struct kvm_lapic_state lapic;
+	struct kvm_vcpu_events events;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	u32 i, n = 0;
+
+	/* What the OUT was for is done. */
+	vm.run[0]->immediate_exit = 1;
+	if (ioctl(vm.vcpu[0], KVM_RUN, 0) >= 0 || errno != EINTR)
+		must(-1, "KVM_RUN that ends at once");
+	list.head.nmsrs = MSRS;
+	must(ioctl(vm.kvm, KVM_GET_MSR_INDEX_LIST, &list), "KVM_GET_MSR_INDEX_LIST");
+	for (i = 0; i < list.head.nmsrs; i++) {
+		msrs.head.nmsrs = 1;
+		msrs.entries[n].index = list.indices[i];
+		struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one = {
+			.head.nmsrs = 1, .entry.index = list.indices[i],
+		};
+
+		if (ioctl(vm.vcpu[0], KVM_GET_MSRS, &one) == 1)
+			msrs.entries[n++] = one.entry;
+	}
+	msrs.head.nmsrs = n;
+	must(ioctl(vm.vcpu[0], KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	must(ioctl(vm.vcpu[0], KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
+	must(ioctl(vm.vcpu[0], KVM_GET_LAPIC, &lapic), "KVM_GET_LAPIC");
+	must(ioctl(vm.vcpu[0], KVM_GET_VCPU_EVENTS, &events), "KVM_GET_VCPU_EVENTS");
+	munmap(vm.run[0], vm.run_size);
+	close(vm.vcpu[0]);
+	close(vm.fd);
+	create_vm();
+	must(ioctl(vm.vcpu[0], KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+	must(ioctl(vm.vcpu[0], KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	must(ioctl(vm.vcpu[0], KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC");
+	must(ioctl(vm.vcpu[0], KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS");
+	if (ioctl(vm.vcpu[0], KVM_SET_MSRS, &msrs) != (int)n)
+		must(-1, "KVM_SET_MSRS");
+	__atomic_add_fetch(&vm.told->moves, 1, __ATOMIC_RELAXED);
+}
+
+/* Filters that take nothing from the guest, but have to be looked at */
+static void filters(void)
+{
+	struct { struct kvm_pmu_event_filter head; u64 events[2]; } events = {
+		.head = { .action = KVM_PMU_EVENT_DENY, .nevents = below(3) }, .events = { 0x76, 0x2ec0 },
+	};
+	static uint8_t all[8] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct kvm_msr_filter msrs = {
+		.ranges[0] = { .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 8, .bitmap = all,
+			       .base = amd ? 0xc0010200 : 0x38d },
+	};
+
+	if (one_in(2))
+		must(ioctl(vm.fd, KVM_SET_PMU_EVENT_FILTER, &events), "KVM_SET_PMU_EVENT_FILTER");
+	else
+		must(ioctl(vm.fd, KVM_X86_SET_MSR_FILTER, &msrs), "KVM_X86_SET_MSR_FILTER");
+}
+
+/* User space reads what the guest has, and writes the same. */
+static void rewrite_msrs(int i)
+{
+	struct area *a = (struct area *)(vm.memory + AREA(i));
+	struct { struct kvm_msrs head; struct kvm_msr_entry entries[3]; } m = {
+		.head.nmsrs = 3, .entries = {
+			{ .index = a->selector_msr }, { .index = a->counter_msr }, { .index = a->ctrl_msr },
+		},
+	};
+
+	if (ioctl(vm.vcpu[i], KVM_GET_MSRS, &m) != 3 || ioctl(vm.vcpu[i], KVM_SET_MSRS, &m) != 3)
+		must(-1, "KVM_GET_MSRS and KVM_SET_MSRS of the PMU");
+}
+
+static void *run_vcpu(void *arg)
+{
+	int i = (int)(long)arg;
+	struct area *a = (struct area *)(vm.memory + AREA(i));
+	u32 counted = 0;
+
+	begin(i);
+	for (;;) {
+		if (ioctl(vm.vcpu[i], KVM_RUN, 0)) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			must(-1, "KVM_RUN");
+		}
+		if (vm.run[i]->exit_reason != KVM_EXIT_IO) {
+			errno = 0;
+			tell(vm.run[i]->exit_reason == KVM_EXIT_SHUTDOWN ? "a guest shut down" : "an exit of another kind");
+			_exit(1);
+		}
+		if (vm.run[i]->io.port == PORT_WRONG) {
+			char text[120];
+
+			/* What the host wanted of a counter first has been lost to a perf-based vPMU. */
+			if (vm.perf_based)
+				continue;
+			errno = 0;
+			snprintf(text, sizeof(text), a->wrong == WRONG_COUNT ? "%u counted of %u branches, round %u" :
+				 "%u samples instead of %u, round %u", a->wrong == WRONG_COUNT ? a->count : a->pmis,
+				 a->wrong == WRONG_COUNT ? a->loops : a->samples, a->rounds);
+			tell(text);
+			continue;
+		}
+		__atomic_add_fetch(&vm.told->rounds, a->rounds - counted, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&vm.told->samples, (a->rounds - counted) * a->samples, __ATOMIC_RELAXED);
+		counted = a->rounds;
+		if (vm.vcpus == 1 && one_in(40))
+			migrate();
+		else if (one_in(60))
+			filters();
+		else if (one_in(30))
+			rewrite_msrs(i);
+	}
+	return NULL;
+}
+
+static void vm_process(struct told *t, bool perf_based, u64 seed)
+{
+	pthread_t thread;
+	u64 nmi;
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	state = seed;
+	vm.told = t;
+	vm.perf_based = perf_based;
+	vm.vcpus = 1 + below(GUEST_VCPUS);
+	vm.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	must(vm.kvm, "/dev/kvm");
+	vm.run_size = ioctl(vm.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm.memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must(vm.memory == MAP_FAILED ? -1 : 0, "mmap");
+	memcpy(vm.memory + CODE, guest_start, guest_end - guest_start);
+	*(u64 *)(vm.memory + GDT + CODE_SEL) = 0x00cf9b000000ffffull;
+	*(u64 *)(vm.memory + GDT + DATA_SEL) = 0x00cf93000000ffffull;
+	nmi = CODE + (guest_nmi - guest_start);
+	*(u64 *)(vm.memory + IDT + 16) = (nmi & 0xffff) | CODE_SEL << 16 | 0x8e00ull << 32;
+	create_vm();
+	for (i = 1; i < vm.vcpus; i++) {
+		if (pthread_create(&thread, NULL, run_vcpu, (void *)(long)i))
+			must(-1, "a thread");
+	}
+	run_vcpu(NULL);
+}
+
+/* ---- a task of the host that counts its own loops ---- */
+
+static u64 loop_branches(int fd, u64 n)
+{
+	u64 before, after;
+
+	if (read(fd, &before, 8) != 8)
+		return ~0ull;
+	asm volatile("1: dec %0; jnz 1b" : "+r"(n) :: "cc");
+	if (read(fd, &after, 8) != 8)
+		return ~0ull;
+	return after - before;
+}
+
+static void counting_task(struct told *t, u64 seed)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_HARDWARE, .config = PERF_COUNT_HW_BRANCH_INSTRUCTIONS, .exclude_kernel = 1,
+		.exclude_guest = 1, .pinned = 1,
+	};
+	u64 few, many, overhead;
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	state = seed;
+	fd = perf_open(&attr, 0, -1, -1, 0);
+	if (fd < 0) {
+		snprintf(t->text, sizeof(t->text), "no event for a task: %s", strerror(errno));
+		t->wrong++;
+		_exit(1);
+	}
+	overhead = loop_branches(fd, 1000) - 1000;
+	for (;;) {
+		few = 1000 + below(1000000);
+		many = loop_branches(fd, few);
+		/* A pinned event that got no counter in time reads as nothing, and is to be enabled anew. */
+		if (many == ~0ull) {
+			ioctl(fd, PERF_EVENT_IOC_DISABLE, 0);
+			ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);
+			continue;
+		}
+		t->rounds++;
+		if (many != few + overhead && !t->wrong++)
+			snprintf(t->text, sizeof(t->text), "a task of the host counts %llu of its %llu branches",
+				 (unsigned long long)many, (unsigned long long)(few + overhead));
+		usleep(500);
+	}
+}
+
+/* ---- the storm ---- */
+
+static struct { pid_t pid; bool stopped; } vms[VMS];
+static int events[EVENTS];
+static int groups[2] = { -1, -1 };
+static u64 killed, opened, refused, offline, toggled, moved, traced, modules;
+static bool watchdog, can_offline;
+
+static void start_vm(int i)
+{
+	u64 seed = rnd();
+
+	told[i].starts++;
+	fflush(stdout);
+	vms[i].stopped = false;
+	vms[i].pid = fork();
+	if (vms[i].pid < 0)
+		die("fork");
+	if (!vms[i].pid)
+		vm_process(&told[i], i == PERF_BASED, seed);
+}
+
+static void kill_vm(int i)
+{
+	kill(vms[i].pid, SIGKILL);
+	waitpid(vms[i].pid, NULL, 0);
+	killed++;
+}
+
+static void some_event(void)
+{
+	static const struct { u32 type; u64 config; } kinds[] = {
+		{ PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES }, { PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS },
+		{ PERF_TYPE_HARDWARE, PERF_COUNT_HW_BRANCH_INSTRUCTIONS },
+		{ PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CONTEXT_SWITCHES }, { PERF_TYPE_SOFTWARE, PERF_COUNT_SW_PAGE_FAULTS },
+	};
+	u32 i = below(EVENTS), kind = below(5), v = below(VMS);
+	struct perf_event_attr attr = {
+		.type = kinds[kind].type, .config = kinds[kind].config, .exclude_guest = !one_in(12),
+		.exclude_kernel = one_in(4), .pinned = one_in(6), .inherit = one_in(6), .disabled = one_in(5),
+	};
+	int leader = one_in(3) ? events[below(EVENTS)] : -1;
+
+	if (events[i] >= 0) {
+		if (one_in(3)) {
+			ioctl(events[i], one_in(2) ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
+		} else {
+			close(events[i]);
+			events[i] = -1;
+		}
+		return;
+	}
+	if (kind < 3 && one_in(3)) {
+		attr.sample_type = PERF_SAMPLE_IP;
+		attr.freq = one_in(2);
+		attr.sample_period = attr.freq ? 1000 : 200000;
+		attr.precise_ip = one_in(2);
+	}
+	if (leader >= 0)
+		attr.pinned = 0;
+	if (one_in(4) && groups[0] >= 0)
+		events[i] = perf_open(&attr, groups[below(2)], below(cpus), leader, PERF_FLAG_PID_CGROUP);
+	else if (one_in(2))
+		events[i] = perf_open(&attr, -1, below(cpus), leader, 0);
+	else
+		events[i] = perf_open(&attr, one_in(2) ? vms[v].pid : 0, -1, leader, 0);
+	if (events[i] < 0)
+		refused++;
+	else
+		opened++;
+}
+
+/* Intel PT traces a CPU for a while. */
+static void trace(void)
+{
+	static struct { int fd; struct perf_event_mmap_page *page; void *aux; } pt = { .fd = -1 };
+	struct perf_event_attr attr = { .exclude_guest = 1 };
+	const long page = 4096, size = 16 * 4096;
+
+	if (pt.fd >= 0) {
+		munmap(pt.aux, size);
+		munmap(pt.page, 2 * page);
+		close(pt.fd);
+		pt.fd = -1;
+		return;
+	}
+	attr.type = read_number("/sys/bus/event_source/devices/intel_pt/type");
+	if (!attr.type)
+		return;
+	pt.fd = perf_open(&attr, -1, below(cpus), -1, 0);
+	if (pt.fd < 0)
+		return;
+	pt.page = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, pt.fd, 0);
+	if (pt.page == MAP_FAILED)
+		die("mmap of an event");
+	pt.page->aux_offset = 2 * page;
+	pt.page->aux_size = size;
+	pt.aux = mmap(NULL, size, PROT_READ, MAP_SHARED, pt.fd, pt.page->aux_offset);
+	if (pt.aux == MAP_FAILED)
+		die("mmap of a trace");
+	traced++;
+}
+
+static void load_module(void)
+{
+	int fd = open(MODULE, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (!syscall(SYS_finit_module, fd, "", 0) && !syscall(SYS_delete_module, MODULE_NAME, 0))
+		modules++;
+	close(fd);
+}
+
+/* Each thread of a VM, or all of them at once */
+static void move_vm(pid_t pid)
+{
+	char path[40];
+	struct dirent *e;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			pin(atoi(e->d_name), below(cpus));
+	closedir(dir);
+	moved++;
+}
+
+static void into_cgroup(pid_t pid)
+{
+	char path[64], text[16];
+
+	snprintf(path, sizeof(path), CGROUPS "/%u/cgroup.procs", below(2));
+	snprintf(text, sizeof(text), "%d", pid);
+	write_file(path, text);
+}
+
+static void one_thing(void)
+{
+	int i = below(VMS);
+
+	switch (below(120)) {
+	case 0 ... 1:
+		kill_vm(i);
+		start_vm(i);
+		break;
+	case 2 ... 7:
+		kill(vms[i].pid, vms[i].stopped ? SIGCONT : SIGSTOP);
+		vms[i].stopped = !vms[i].stopped;
+		break;
+	case 8 ... 25:
+		move_vm(vms[i].pid);
+		break;
+	case 26 ... 28:
+		into_cgroup(vms[i].pid);
+		break;
+	case 29:
+		watchdog = !watchdog;
+		write_file("/proc/sys/kernel/nmi_watchdog", watchdog ? "1" : "0");
+		toggled++;
+		break;
+	case 30 ... 31:
+		/* a static key: code is patched, by way of a temporary mm */
+		write_file("/proc/sys/kernel/sched_schedstats", one_in(2) ? "1" : "0");
+		break;
+	case 32:
+		write_file("/sys/bus/event_source/devices/cpu/rdpmc", one_in(2) ? "2" : "1");
+		break;
+	case 33:
+		if (!can_offline || !one_in(4))
+			break;
+		if (write_file("/sys/devices/system/cpu/cpu1/online", "0")) {
+			usleep(1000 * below(20));
+			offline++;
+			if (!write_file("/sys/devices/system/cpu/cpu1/online", "1"))
+				die("CPU 1 does not come back");
+		}
+		break;
+	case 34:
+		if (one_in(4))
+			load_module();
+		break;
+	case 35 ... 36:
+		trace();
+		break;
+	default:
+		some_event();
+	}
+}
+
+static u64 available(void)
+{
+	char line[100];
+	u64 kib = 0;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	write_file("/proc/sys/vm/drop_caches", "3");
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "MemAvailable: %llu", (unsigned long long *)&kib);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+static void quiet(void)
+{
+	int i;
+
+	for (i = 0; i < EVENTS; i++) {
+		if (events[i] >= 0)
+			close(events[i]);
+		events[i] = -1;
+	}
+	for (i = 0; i < VMS; i++)
+		kill_vm(i);
+}
+
+int main(int argc, char **argv)
+{
+	u64 changes, loads, last = 0, sum = 0, before = 0, after, end_of_warming, rounds = 0, samples = 0, moves = 0;
+	u32 eax, ebx, ecx, edx;
+	struct timespec pause = { 0 };
+	bool warm = false;
+	pid_t counting;
+	int i, alive = 0;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: %s SEED CHANGES\n", argv[0]);
+		return 2;
+	}
+	state = strtoull(argv[1], NULL, 0);
+	changes = strtoull(argv[2], NULL, 0);
+	end_of_warming = changes / 10;
+	__cpuid(0, eax, ebx, ecx, edx);
+	amd = ebx == 0x68747541;	/* Auth */
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	can_offline = cpus > 1 && !access("/sys/devices/system/cpu/cpu1/online", W_OK);
+	told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (told == MAP_FAILED)
+		die("mmap");
+	for (i = 0; i < EVENTS; i++)
+		events[i] = -1;
+	for (i = 0; i < 2; i++) {
+		char path[40];
+
+		snprintf(path, sizeof(path), CGROUPS "/%d", i);
+		mkdir(path, 0755);
+		groups[i] = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	counting = fork();
+	if (!counting)
+		counting_task(&told[VMS], rnd());
+	for (i = 0; i < VMS; i++)
+		start_vm(i);
+
+	while (sum < changes) {
+		one_thing();
+		pause.tv_nsec = 50000 + below(1000000);
+		nanosleep(&pause, NULL);
+		/* Of the VMs that there are: those of one that was killed are gone. */
+		loads = read_number(STATS "passthrough_pmu_loads");
+		if (loads > last)
+			sum += loads - last;
+		last = loads;
+		/* Caches and lists have their size then. */
+		if (!warm && sum >= end_of_warming) {
+			warm = true;
+			quiet();
+			before = available();
+			for (i = 0; i < VMS; i++)
+				start_vm(i);
+			last = 0;
+		}
+		for (i = 0; i < VMS; i++) {
+			if (waitpid(vms[i].pid, NULL, WNOHANG) == vms[i].pid)
+				start_vm(i);
+		}
+	}
+	quiet();
+	kill(counting, SIGKILL);
+	waitpid(counting, NULL, 0);
+	after = available();
+
+	for (i = 0; i <= PERF_BASED; i++) {
+		rounds += i == PERF_BASED ? 0 : told[i].rounds;
+		samples += i == PERF_BASED ? 0 : told[i].samples;
+		moves += told[i].moves;
+		alive += told[i].rounds > 0;
+	}
+	printf("# %llu changes of owner; VMs: %llu rounds, %llu samples, %llu moves to a fresh VM, %llu killed, moved between "
+	       "CPUs %llu times\n", (unsigned long long)sum, (unsigned long long)rounds, (unsigned long long)samples,
+	       (unsigned long long)moves, (unsigned long long)killed, (unsigned long long)moved);
+	printf("# events of the host: %llu, %llu refused; a task counted itself %llu times; CPU offline %llu times, watchdog "
+	       "turned %llu times, %llu traces, %llu modules\n", (unsigned long long)opened, (unsigned long long)refused,
+	       (unsigned long long)told[VMS].rounds, (unsigned long long)offline, (unsigned long long)toggled,
+	       (unsigned long long)traced, (unsigned long long)modules);
+	check(alive == VMS && told[VMS].rounds, "all of them get on", "%d of %d VMs, the task counted itself %llu times", alive,
+	      VMS, (unsigned long long)told[VMS].rounds);
+	for (i = 0; i < PERF_BASED; i++)
+		check(!told[i].wrong, (const char *[]) { "VM 1: each count and sample", "VM 2: each count and sample",
+		      "VM 3: each count and sample" }[i], "%llu wrong, first: %s",
+		      (unsigned long long)told[i].wrong, told[i].text);
+	check(!told[PERF_BASED].wrong, "the perf-based VM goes on", "%s", told[PERF_BASED].text);
+	check(!told[VMS].wrong, "each count of a task of the host", "%llu wrong, first: %s",
+	      (unsigned long long)told[VMS].wrong, told[VMS].text);
+	check(after + 12 * 1024 > before, "memory", "%llu KiB available, %llu when it was warm", (unsigned long long)after,
+	      (unsigned long long)before);
+	return ktap_end();
+}
