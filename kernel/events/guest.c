@@ -11,6 +11,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/container_of.h>
 #include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/export.h>
@@ -39,16 +40,24 @@
 
 #include "internal.h"
 
-/*
- * The caller's calls do not match. A function of its own, so that
- * tests can take its place.
- */
-VISIBLE_IF_KUNIT void perf_guest_unbalanced(const char *func)
+#if IS_ENABLED(CONFIG_KUNIT)
+struct perf_guest_stubs perf_guest_stubs;
+EXPORT_SYMBOL_IF_KUNIT(perf_guest_stubs);
+#define perf_guest_stub(name)	READ_ONCE(perf_guest_stubs.name)
+#else
+#define perf_guest_stub(name)	((typeof_member(struct perf_guest_stubs, name))NULL)
+#endif
+
+/* The caller's calls do not match. */
+static void perf_guest_unbalanced(const char *func)
 {
-	KUNIT_STATIC_STUB_REDIRECT(perf_guest_unbalanced, func);
-	WARN_ONCE(1, "perf: unbalanced %s()\n", func);
+	void (*stub)(const char *func) = perf_guest_stub(unbalanced);
+
+	if (stub)
+		stub(func);
+	else
+		WARN_ONCE(1, "perf: unbalanced %s()\n", func);
 }
-EXPORT_SYMBOL_IF_KUNIT(perf_guest_unbalanced);
 
 /*
  * Exclusion of VMs and events
@@ -799,13 +808,15 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
 			     current->comm, task_pid_nr(current));
 }
 
-/* A function of its own, so that tests can take the hypervisor's place. */
-VISIBLE_IF_KUNIT void perf_guest_recall(void)
+static void perf_guest_recall(void)
 {
-	KUNIT_STATIC_STUB_REDIRECT(perf_guest_recall);
-	perf_guest_return_passthrough_pmu();
+	void (*stub)(void) = perf_guest_stub(recall);
+
+	if (stub)
+		stub();
+	else
+		perf_guest_return_passthrough_pmu();
 }
-EXPORT_SYMBOL_IF_KUNIT(perf_guest_recall);
 
 /* An event may get any counter from here on. */
 static void recall_left_values(void)

@@ -819,9 +819,15 @@ static void take_recall(void)
 		perf_guest_exit();
 }
 
+static void real_hypervisor(void *unused)
+{
+	WRITE_ONCE(perf_guest_stubs.recall, NULL);
+}
+
 static void fake_hypervisor(struct kunit *test, bool returns)
 {
-	kunit_activate_static_stub(test, perf_guest_recall, take_recall);
+	WRITE_ONCE(perf_guest_stubs.recall, take_recall);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, real_hypervisor, NULL), 0);
 	nr_recalls = 0;
 	returns_pmu = returns;
 	strscpy(log_until_recall, "");
@@ -999,8 +1005,7 @@ static void take_values_out(void)
 static void leaving_hypervisor(struct kunit *test, bool returns)
 {
 	fake_hypervisor(test, returns);
-	kunit_deactivate_static_stub(test, perf_guest_recall);
-	kunit_activate_static_stub(test, perf_guest_recall, take_values_out);
+	WRITE_ONCE(perf_guest_stubs.recall, take_values_out);
 }
 
 /* @used: u64, counters that the host's events turn out to use */
@@ -1659,6 +1664,18 @@ static void count_unbalanced(const char *func)
 	nr_unbalanced++;
 }
 
+static void warn_of_unbalanced(void *unused)
+{
+	WRITE_ONCE(perf_guest_stubs.unbalanced, NULL);
+}
+
+static void expect_unbalanced(struct kunit *test)
+{
+	nr_unbalanced = 0;
+	WRITE_ONCE(perf_guest_stubs.unbalanced, count_unbalanced);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, warn_of_unbalanced, NULL), 0);
+}
+
 /* A hypervisor that keeps the PMU nevertheless does not lose the host's event. */
 static void event_waits_if_pmu_is_not_returned(struct kunit *test)
 {
@@ -1666,8 +1683,7 @@ static void event_waits_if_pmu_is_not_returned(struct kunit *test)
 	int cpu = test_cpu(test);
 	struct perf_event *a;
 
-	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
-	nr_unbalanced = 0;
+	expect_unbalanced(test);
 	fake_hypervisor(test, false);
 	KUNIT_ASSERT_TRUE(test, guest_may_keep(test));
 	a = new_event(test, &flagged, EVENT(.id = 'a', .pinned = true));
@@ -1680,7 +1696,7 @@ static void event_waits_if_pmu_is_not_returned(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, log, "");
 	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
-	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+	kunit_release_action(test, warn_of_unbalanced, NULL);
 }
 
 /* One that does not take its values out loses them, and says so. */
@@ -1688,8 +1704,7 @@ static void event_is_scheduled_if_values_remain(struct kunit *test)
 {
 	struct perf_event *a;
 
-	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
-	nr_unbalanced = 0;
+	expect_unbalanced(test);
 	new_event(test, &flagged, EVENT(.id = 'z', .pinned = true));
 	leaving_hypervisor(test, false);
 	guest_leaves_values(test);
@@ -1698,7 +1713,7 @@ static void event_is_scheduled_if_values_remain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 1);
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
-	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+	kunit_release_action(test, warn_of_unbalanced, NULL);
 }
 
 static void unbalanced_calls_are_refused(struct kunit *test)
@@ -1708,8 +1723,7 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	int nr[4];
 
 	new_event(test, &flagged, EVENT(.id = 'a'));
-	kunit_activate_static_stub(test, perf_guest_unbalanced, count_unbalanced);
-	nr_unbalanced = 0;
+	expect_unbalanced(test);
 
 	local_irq_save(flags);
 	clear_log(&flagged);
@@ -1738,7 +1752,7 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
 
-	kunit_deactivate_static_stub(test, perf_guest_unbalanced);
+	kunit_release_action(test, warn_of_unbalanced, NULL);
 }
 
 /*
