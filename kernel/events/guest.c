@@ -51,7 +51,7 @@ EXPORT_SYMBOL_IF_KUNIT(perf_guest_stubs);
 /* The caller's calls do not match. */
 static void perf_guest_unbalanced(const char *func)
 {
-	void (*stub)(const char *func) = perf_guest_stub(unbalanced);
+	typeof_member(struct perf_guest_stubs, unbalanced) stub = perf_guest_stub(unbalanced);
 
 	if (stub)
 		stub(func);
@@ -810,7 +810,7 @@ static void check_excluded(struct perf_cpu_context *cpuctx,
 
 static void perf_guest_recall(void)
 {
-	void (*stub)(void) = perf_guest_stub(recall);
+	typeof_member(struct perf_guest_stubs, recall) stub = perf_guest_stub(recall);
 
 	if (stub)
 		stub();
