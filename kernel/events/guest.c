@@ -41,9 +41,10 @@
 #include "internal.h"
 
 #if IS_ENABLED(CONFIG_KUNIT)
-struct perf_guest_stubs perf_guest_stubs;
-EXPORT_SYMBOL_IF_KUNIT(perf_guest_stubs);
-#define perf_guest_stub(name)	READ_ONCE(perf_guest_stubs.name)
+DEFINE_PER_CPU(struct perf_guest_stubs, perf_guest_stubs);
+EXPORT_PER_CPU_SYMBOL_GPL(perf_guest_stubs);
+/* With preemption on, some callers don't care which CPU it is: only tests' CPUs have any. */
+#define perf_guest_stub(name)	raw_cpu_read(perf_guest_stubs.name)
 #else
 #define perf_guest_stub(name)	((typeof_member(struct perf_guest_stubs, name))NULL)
 #endif

@@ -819,15 +819,20 @@ static void take_recall(void)
 		perf_guest_exit();
 }
 
-static void real_hypervisor(void *unused)
+static struct perf_guest_stubs *stubs(struct kunit *test)
 {
-	WRITE_ONCE(perf_guest_stubs.recall, NULL);
+	return per_cpu_ptr(&perf_guest_stubs, test_cpu(test));
+}
+
+static void remove_fake_hypervisor(void *test)
+{
+	stubs(test)->recall = NULL;
 }
 
 static void fake_hypervisor(struct kunit *test, bool returns)
 {
-	WRITE_ONCE(perf_guest_stubs.recall, take_recall);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, real_hypervisor, NULL), 0);
+	stubs(test)->recall = take_recall;
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, remove_fake_hypervisor, test), 0);
 	nr_recalls = 0;
 	returns_pmu = returns;
 	strscpy(log_until_recall, "");
@@ -1005,7 +1010,7 @@ static void take_values_out(void)
 static void leaving_hypervisor(struct kunit *test, bool returns)
 {
 	fake_hypervisor(test, returns);
-	WRITE_ONCE(perf_guest_stubs.recall, take_values_out);
+	stubs(test)->recall = take_values_out;
 }
 
 /* @used: u64, counters that the host's events turn out to use */
@@ -1664,16 +1669,16 @@ static void count_unbalanced(const char *func)
 	nr_unbalanced++;
 }
 
-static void warn_of_unbalanced(void *unused)
+static void stop_expecting_unbalanced(void *test)
 {
-	WRITE_ONCE(perf_guest_stubs.unbalanced, NULL);
+	stubs(test)->unbalanced = NULL;
 }
 
 static void expect_unbalanced(struct kunit *test)
 {
 	nr_unbalanced = 0;
-	WRITE_ONCE(perf_guest_stubs.unbalanced, count_unbalanced);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, warn_of_unbalanced, NULL), 0);
+	stubs(test)->unbalanced = count_unbalanced;
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, stop_expecting_unbalanced, test), 0);
 }
 
 /* A hypervisor that keeps the PMU nevertheless does not lose the host's event. */
@@ -1696,7 +1701,7 @@ static void event_waits_if_pmu_is_not_returned(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, log, "");
 	KUNIT_EXPECT_STREQ(test, flagged.log, "D+aE");
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
-	kunit_release_action(test, warn_of_unbalanced, NULL);
+	kunit_release_action(test, stop_expecting_unbalanced, test);
 }
 
 /* One that does not take its values out loses them, and says so. */
@@ -1713,7 +1718,7 @@ static void event_is_scheduled_if_values_remain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_recalls, 1);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 1);
 	KUNIT_EXPECT_EQ(test, a->state, PERF_EVENT_STATE_ACTIVE);
-	kunit_release_action(test, warn_of_unbalanced, NULL);
+	kunit_release_action(test, stop_expecting_unbalanced, test);
 }
 
 static void unbalanced_calls_are_refused(struct kunit *test)
@@ -1752,7 +1757,7 @@ static void unbalanced_calls_are_refused(struct kunit *test)
 	perf_put_passthrough_pmu(NULL);
 	KUNIT_EXPECT_EQ(test, nr_unbalanced, 3);
 
-	kunit_release_action(test, warn_of_unbalanced, NULL);
+	kunit_release_action(test, stop_expecting_unbalanced, test);
 }
 
 /*
