@@ -7,6 +7,7 @@
 #	check NAME CMD...	ok if CMD succeeds; its output as diagnostics if not
 #	equal NAME HAVE WANT	ok if they are the same text
 #	near NAME HAVE WANT D	ok if the numbers differ by D at most
+#	ktap_part PREFIX CMD...	the results of a program that prints KTAP without subtests
 #	ktap_end		the plan; exit status 1 if something failed
 
 _ktap_n=0
@@ -60,6 +61,25 @@ near()
 		ktap_ok "$1"
 	else
 		ktap_not_ok "$1" "have '$2', want $3, plus or minus $4"
+	fi
+}
+
+ktap_part()
+{
+	_ktap_prefix=$1
+	shift
+	"$@" >/tmp/ktap.part 2>&1
+	_ktap_status=$?
+	while read -r _ktap_line; do
+		case $_ktap_line in
+		'ok '*) ktap_ok "$_ktap_prefix: ${_ktap_line#* - }" ;;
+		'not ok '*) ktap_not_ok "$_ktap_prefix: ${_ktap_line#* - }" ;;
+		'KTAP '* | 1..*) ;;
+		*) echo "$_ktap_line" ;;
+		esac
+	done </tmp/ktap.part
+	if [ $_ktap_status -ge 2 ] || ! grep -q '^1\.\.' /tmp/ktap.part; then
+		ktap_not_ok "$_ktap_prefix: runs to its end" "exit status $_ktap_status"
 	fi
 }
 

@@ -14,28 +14,14 @@
  */
 #include <string.h>
 
+#include "../random.h"
 #include "generate.h"
 
 static u64 state;
 
-static u64 rnd(void)
-{
-	u64 z = state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static u32 below(u32 n)
-{
-	return (rnd() >> 33) % n;
-}
-
-static bool one_in(u32 n)
-{
-	return !below(n);
-}
+#define rnd()		random_next(&state)
+#define below(n)	random_below(&state, n)
+#define one_in(n)	random_one_in(&state, n)
 
 static const struct pmu *a, *b;
 static struct op *ops;

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "../ktap.h"
+#include "../random.h"
 #include "guest.h"
 
 #ifndef KVM_PMU_CAP_PERF_BASED
@@ -76,6 +77,7 @@ struct vcpu {
 	struct area *area;
 	pthread_t thread;
 	bool irqchip;
+	u32 count;		/* of operations; a guest may have altered what is in its area */
 	u64 rng;
 };
 
@@ -96,31 +98,10 @@ static struct cpuids supported;
 static u64 seed, round_number;
 static bool only_guests;
 static volatile bool stop;
-static u64 calls, operations, entries, refused, ended, error_exits, resets;
+static u64 calls, operations, entries, refused, ended, error_exits, gone, resets, given_up;
 /* Those who call hold it for reading, who wants that nobody does for writing. */
 static pthread_rwlock_t calling = PTHREAD_RWLOCK_INITIALIZER;
 static struct vm the_vm;
-
-/* ---- numbers ---- */
-
-static u64 rnd(u64 *s)
-{
-	u64 z = *s += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static u32 below(u64 *s, u32 n)
-{
-	return (rnd(s) >> 33) % n;
-}
-
-static bool one_in(u64 *s, u32 n)
-{
-	return !below(s, n);
-}
 
 /* ---- failures ---- */
 
@@ -180,6 +161,7 @@ static void host_begin(void)
 		.type = PERF_TYPE_RAW, .size = sizeof(attr), .exclude_guest = 1,
 		.config = (amd ? 0xc2 : 0xc4) | MARK_CMASK << 24,
 		.sample_period = (1ull << 48) - (MARK_COUNTER << 32),
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
 	};
 	u32 cpu, i;
 
@@ -196,14 +178,17 @@ static void host_begin(void)
 
 static void host_end(void)
 {
-	u64 count;
+	struct { u64 count, enabled, running; } is;
 	int i;
 
 	for (i = 0; i < nr_host_events; i++) {
-		if (read(host_events[i], &count, sizeof(count)) != sizeof(count))
+		if (read(host_events[i], &is, sizeof(is)) != sizeof(is))
 			failure("an event of the host cannot be read: %s", strerror(errno));
-		else if (count)
-			failure("an event of the host counted %#llx", (unsigned long long)count);
+		else if (is.count)
+			failure("an event of the host counted %#llx", (unsigned long long)is.count);
+		else if (is.running < is.enabled / 10)
+			failure("an event of the host had a counter for %llu of %llu ns: its mark was seldom there",
+				(unsigned long long)is.running, (unsigned long long)is.enabled);
 		close(host_events[i]);
 	}
 	nr_host_events = 0;
@@ -233,11 +218,11 @@ static const struct { u32 first, n; } ranges[] = {
 
 static u32 some_msr(u64 *s)
 {
-	u32 i = below(s, sizeof(ranges) / sizeof(*ranges));
+	u32 i = random_below(s, sizeof(ranges) / sizeof(*ranges));
 
-	if (one_in(s, 40))
-		return ranges[i].first + below(s, 32) - 8;
-	return ranges[i].first + below(s, ranges[i].n);
+	if (random_one_in(s, 40))
+		return ranges[i].first + random_below(s, 32) - 8;
+	return ranges[i].first + random_below(s, ranges[i].n);
 }
 
 static u64 some_value(u64 *s, u32 msr)
@@ -250,13 +235,13 @@ static u64 some_value(u64 *s, u32 msr)
 	u64 value;
 
 	do {
-		value = good[below(s, sizeof(good) / sizeof(*good))];
-		if (one_in(s, 3))
-			value ^= 1ull << below(s, 64);
-		if (one_in(s, 6))
-			value = rnd(s) >> below(s, 64);
-		if (one_in(s, 8))
-			value = -(rnd(s) >> 33 & 0xffff);
+		value = good[random_below(s, sizeof(good) / sizeof(*good))];
+		if (random_one_in(s, 3))
+			value ^= 1ull << random_below(s, 64);
+		if (random_one_in(s, 6))
+			value = random_next(s) >> random_below(s, 64);
+		if (random_one_in(s, 8))
+			value = -(random_next(s) >> 33 & 0xffff);
 		/* The host's own instructions would trap: BTF, and what is none of the PMU's. */
 		if (msr == 0x1d9)
 			value &= ~0x2ull;
@@ -270,9 +255,9 @@ static u32 some_counter(u64 *s)
 {
 	static const u32 kinds[] = { 0, 0, 0, 1u << 30, 1u << 30, 1u << 29, 1u << 31, 0x2000, 0x4000, 0x8000 };
 
-	if (one_in(s, 10))
-		return rnd(s);
-	return kinds[below(s, sizeof(kinds) / sizeof(*kinds))] | below(s, one_in(s, 8) ? 40 : 8);
+	if (random_one_in(s, 10))
+		return random_next(s);
+	return kinds[random_below(s, sizeof(kinds) / sizeof(*kinds))] | random_below(s, random_one_in(s, 8) ? 40 : 8);
 }
 
 static void make_program(struct vcpu *c, u64 *s)
@@ -282,49 +267,49 @@ static void make_program(struct vcpu *c, u64 *s)
 		OP_RDPMC, OP_LOOP, OP_LOOP, OP_CPUID, OP_LVTPC, OP_LVTPC, OP_PCE, OP_STI, OP_PORT, OP_NESTED,
 	};
 	static const u32 lvtpc[] = { 0x400, 0x400, VECTOR_PMI, VECTOR_PMI, 0x10400, 0x10000 | VECTOR_PMI };
-	u32 i, n = 40 + below(s, MAX_OPS - 40);
+	u32 i, n = 40 + random_below(s, MAX_OPS - 40);
 
 	for (i = 0; i < n; i++) {
 		struct op *op = &c->area->ops[i];
 
-		*op = (struct op) { .kind = kinds[below(s, sizeof(kinds))] };
+		*op = (struct op) { .kind = kinds[random_below(s, sizeof(kinds))] };
 		switch (op->kind) {
 		case OP_RDMSR:
 		case OP_WRMSR:
 			op->index = some_msr(s);
-			op->ring = one_in(s, 30) ? below(s, 4) : 0;
+			op->ring = random_one_in(s, 30) ? random_below(s, 4) : 0;
 			op->value = some_value(s, op->index);
 			break;
 		case OP_RDPMC:
 			op->index = some_counter(s);
-			op->ring = below(s, 4);
+			op->ring = random_below(s, 4);
 			break;
 		case OP_LOOP:
-			op->value = 1 + below(s, 300);
-			op->ring = below(s, 4);
+			op->value = 1 + random_below(s, 300);
+			op->ring = random_below(s, 4);
 			break;
 		case OP_CPUID:
-			op->index = (const u32[]) { 0xa, 1, 0x80000022, 0x23, 0x1c, 7 }[below(s, 6)];
+			op->index = (const u32[]) { 0xa, 1, 0x80000022, 0x23, 0x1c, 7 }[random_below(s, 6)];
 			break;
 		case OP_LVTPC:
-			op->value = lvtpc[below(s, 6)];
+			op->value = lvtpc[random_below(s, 6)];
 			if (!c->irqchip)
 				op->kind = OP_PORT;
 			break;
 		case OP_PCE:
-			op->value = below(s, 2);
+			op->value = random_below(s, 2);
 			break;
 		case OP_NESTED:
-			op->kind = one_in(s, 2) ? OP_NESTED : OP_LOOP;
-			op->index = 1 + below(s, 60);
-			op->value = 1 + below(s, 255);
-			if (op->kind == OP_NESTED && one_in(s, 2))
+			op->kind = random_one_in(s, 2) ? OP_NESTED : OP_LOOP;
+			op->index = 1 + random_below(s, 60);
+			op->value = 1 + random_below(s, 255);
+			if (op->kind == OP_NESTED && random_one_in(s, 2))
 				op->value |= some_value(s, 0x38f) << 8;
 			break;
 		}
 	}
 	memset(c->area->results, 0, n * sizeof(c->area->results[0]));
-	c->area->count = n;
+	c->area->count = c->count = n;
 }
 
 /* ---- VMs ---- */
@@ -345,37 +330,38 @@ static void some_cpuid(struct cpuids *c, u64 *s)
 {
 	static const u32 leaves[] = { 0xa, 0xa, 0xa, 1, 7, 0x80000001, 0x80000022, 0x80000022, 0x1c, 0x23, 0x14, 0 };
 	struct kvm_cpuid_entry2 *e;
-	u32 n = below(s, 4);
+	u32 n = random_below(s, 4);
 
 	*c = supported;
 	e = leaf(c, 0xa, 0);
-	if (e && one_in(s, 2)) {
-		e->eax = (e->eax & 0xff000000) | below(s, 7) | below(s, 11) << 8 |
-			 (one_in(s, 3) ? below(s, 70) : e->eax >> 16 & 0xff) << 16;
-		e->edx = (e->edx & ~0x1fffu) | below(s, 6) | (one_in(s, 3) ? below(s, 70) : e->edx >> 5 & 0xff) << 5;
-		e->ecx = one_in(s, 2) ? 0 : below(s, 64);
+	if (e && random_one_in(s, 2)) {
+		e->eax = (e->eax & 0xff000000) | random_below(s, 7) | random_below(s, 11) << 8 |
+			 (random_one_in(s, 3) ? random_below(s, 70) : e->eax >> 16 & 0xff) << 16;
+		e->edx = (e->edx & ~0x1fffu) | random_below(s, 6) |
+			 (random_one_in(s, 3) ? random_below(s, 70) : e->edx >> 5 & 0xff) << 5;
+		e->ecx = random_one_in(s, 2) ? 0 : random_below(s, 64);
 	}
 	e = leaf(c, 0x80000022, 0);
-	if (e && one_in(s, 2)) {
-		e->eax = below(s, 8);
-		e->ebx = (e->ebx & ~15u) | below(s, 16);
+	if (e && random_one_in(s, 2)) {
+		e->eax = random_below(s, 8);
+		e->ebx = (e->ebx & ~15u) | random_below(s, 16);
 	}
 	while (n--) {
-		e = leaf(c, leaves[below(s, sizeof(leaves) / sizeof(*leaves))], 0);
+		e = leaf(c, leaves[random_below(s, sizeof(leaves) / sizeof(*leaves))], 0);
 		if (!e)
 			continue;
-		switch (below(s, 4)) {
+		switch (random_below(s, 4)) {
 		case 0:
-			e->eax ^= 1u << below(s, 32);
+			e->eax ^= 1u << random_below(s, 32);
 			break;
 		case 1:
-			e->ebx ^= 1u << below(s, 32);
+			e->ebx ^= 1u << random_below(s, 32);
 			break;
 		case 2:
-			e->ecx ^= 1u << below(s, 32);
+			e->ecx ^= 1u << random_below(s, 32);
 			break;
 		case 3:
-			e->edx ^= 1u << below(s, 32);
+			e->edx ^= 1u << random_below(s, 32);
 			break;
 		}
 	}
@@ -527,16 +513,16 @@ static void create_vm(struct vm *vm, u64 *s)
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
 	static const u64 pmu_caps[] = { 0, 0, 0, KVM_PMU_CAP_DISABLE, KVM_PMU_CAP_PERF_BASED, KVM_PMU_CAP_PASSTHROUGH };
 	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_PMU_CAPABILITY, .args[0] = pmu_caps[below(s, sizeof(pmu_caps) / sizeof(*pmu_caps))],
+		.cap = KVM_CAP_PMU_CAPABILITY, .args[0] = pmu_caps[random_below(s, sizeof(pmu_caps) / sizeof(*pmu_caps))],
 	};
 	u32 i;
 
 	memset(vm->vcpu, 0, sizeof(vm->vcpu));
 	vm->dead = false;
 	vm->fd = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-	vm->irqchip = !one_in(s, 6);
-	vm->vcpus = only_guests ? 1 : 1 + below(s, GUEST_VCPUS);
-	if (only_guests && cap.args[0] == KVM_PMU_CAP_DISABLE && !one_in(s, 4))
+	vm->irqchip = !random_one_in(s, 6);
+	vm->vcpus = only_guests ? 1 : 1 + random_below(s, GUEST_VCPUS);
+	if (only_guests && cap.args[0] == KVM_PMU_CAP_DISABLE && !random_one_in(s, 4))
 		cap.args[0] = 0;
 	if (cap.args[0] && ioctl(vm->fd, KVM_ENABLE_CAP, &cap) && errno != EINVAL)
 		failure("KVM_CAP_PMU_CAPABILITY %#llx: %s", (unsigned long long)cap.args[0], strerror(errno));
@@ -553,13 +539,13 @@ static void create_vm(struct vm *vm, u64 *s)
 		c->id = i;
 		c->irqchip = vm->irqchip;
 		c->area = (struct area *)(vm->memory + AREA(i));
-		c->rng = rnd(s);
+		c->rng = random_next(s);
 		c->fd = must(ioctl(vm->fd, KVM_CREATE_VCPU, i), "KVM_CREATE_VCPU");
 		c->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
 		if (c->run == MAP_FAILED)
 			die("mmap of a vCPU");
 		c->cpuid = supported;
-		if (!one_in(s, 3))
+		if (!random_one_in(s, 3))
 			some_cpuid(&c->cpuid, s);
 		if (ioctl(c->fd, KVM_SET_CPUID2, &c->cpuid)) {
 			if (errno != EINVAL)
@@ -567,9 +553,9 @@ static void create_vm(struct vm *vm, u64 *s)
 			c->cpuid = supported;
 			must(ioctl(c->fd, KVM_SET_CPUID2, &c->cpuid), "KVM_SET_CPUID2 of what is supported");
 		}
+		memset(c->area, 0, sizeof(*c->area));
 		reset_vcpu(vm, c);
 		refresh_area(c);
-		memset(c->area->results, 0, sizeof(c->area->results));
 	}
 }
 
@@ -577,9 +563,13 @@ static void destroy_vm(struct vm *vm)
 {
 	u32 i;
 
+	given_up += vm->dead;
 	for (i = 0; i < vm->vcpus; i++) {
-		entries += vm->vcpu[i].area->entries;
-		refused += vm->vcpu[i].area->refused;
+		/* Guests whose registers were altered may have written there. */
+		if (!vm->wild) {
+			entries += vm->vcpu[i].area->entries;
+			refused += vm->vcpu[i].area->refused;
+		}
 		munmap(vm->vcpu[i].run, run_size);
 		close(vm->vcpu[i].fd);
 	}
@@ -676,8 +666,10 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	int fd, v;
 
 	/* It still does?  Somebody may have come between the exit and here. */
-	if (!ends_with_error(c->fd, c->run))
+	if (!ends_with_error(c->fd, c->run)) {
+		gone++;
 		return true;
+	}
 	snprintf(have, sizeof(have), "%s", error_of(c->run));
 	nested.head.size = sizeof(nested);
 	must(ioctl(c->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
@@ -723,7 +715,7 @@ static void check_results(struct vm *vm, struct vcpu *c)
 {
 	u32 i, skipped = 0;	/* L2's operations end before that one */
 
-	for (i = 0; i < c->area->count; i++) {
+	for (i = 0; i < c->count; i++) {
 		const struct op *op = &c->area->ops[i];
 		const struct result *r = &c->area->results[i];
 
@@ -731,7 +723,7 @@ static void check_results(struct vm *vm, struct vcpu *c)
 			skipped = i + op->index + 1;
 		if (!r->done) {
 			if (i >= skipped && !vm->wild)
-				failure("operation %u of %u was not done", i, c->area->count);
+				failure("operation %u of %u was not done", i, c->count);
 			continue;
 		}
 		__atomic_add_fetch(&operations, 1, __ATOMIC_RELAXED);
@@ -768,7 +760,7 @@ static void run_program(struct vm *vm, struct vcpu *c)
 
 					ioctl(c->fd, KVM_GET_REGS, &r);
 					failure("the guest does not end, at %#llx, operation %u of %u",
-						(unsigned long long)r.rip, c->area->next, c->area->count);
+						(unsigned long long)r.rip, c->area->next, c->count);
 				}
 				begin_again = true;
 			}
@@ -778,7 +770,7 @@ static void run_program(struct vm *vm, struct vcpu *c)
 		case KVM_EXIT_IO:
 			if (c->run->io.port == PORT_END) {
 				check_results(vm, c);
-				ended++;
+				__atomic_add_fetch(&ended, 1, __ATOMIC_RELAXED);
 				return;
 			}
 			if (c->run->io.port == PORT_FAULT && !vm->wild) {
@@ -786,22 +778,22 @@ static void run_program(struct vm *vm, struct vcpu *c)
 				begin_again = true;
 			} else if (c->run->io.port == PORT_FAULT) {
 				begin_again = true;
-			} else if (c->run->io.port == PORT_LOOK && only_guests && one_in(&c->rng, 4)) {
+			} else if (c->run->io.port == PORT_LOOK && only_guests && random_one_in(&c->rng, 4)) {
 				CPU_ZERO(&set);
-				CPU_SET(below(&c->rng, cpus), &set);
+				CPU_SET(random_below(&c->rng, cpus), &set);
 				sched_setaffinity(0, sizeof(set), &set);
 			}
 			break;
 		case KVM_EXIT_X86_RDMSR:
 			c->run->msr.data = some_value(&c->rng, 0);
-			c->run->msr.error = below(&c->rng, 2);
+			c->run->msr.error = random_below(&c->rng, 2);
 			break;
 		case KVM_EXIT_X86_WRMSR:
-			c->run->msr.error = below(&c->rng, 2);
+			c->run->msr.error = random_below(&c->rng, 2);
 			break;
 		case KVM_EXIT_FAIL_ENTRY:
 		case KVM_EXIT_INTERNAL_ERROR:
-			error_exits++;
+			__atomic_add_fetch(&error_exits, 1, __ATOMIC_RELAXED);
 			if (!vm->wild) {
 				failure("%s", error_of(c->run));
 			} else {
@@ -836,7 +828,7 @@ static void run_program(struct vm *vm, struct vcpu *c)
 		}
 	}
 	if (begin_again) {
-		resets++;
+		__atomic_add_fetch(&resets, 1, __ATOMIC_RELAXED);
 		/* Another thread may have altered what is begun with. */
 		if (vm->wild)
 			fill_memory(vm);
@@ -885,11 +877,11 @@ static void set_cpuid(struct vcpu *c, u64 *s)
 	static __thread struct cpuids some;
 
 	some_cpuid(&some, s);
-	if (one_in(s, 10))
-		some.head.nent = below(s, 4) ? below(s, CPUIDS) : rnd(s);
-	if (one_in(s, 20) && some.head.nent)
-		some.entries[below(s, some.head.nent % CPUIDS)].function = rnd(s);
-	if (CALL(c->fd, KVM_SET_CPUID2, one_in(s, 30) ? NULL : &some, EINVAL, E2BIG, EFAULT, ENOMEM, ENOENT) == 0)
+	if (random_one_in(s, 10))
+		some.head.nent = random_below(s, 4) ? random_below(s, CPUIDS) : random_next(s);
+	if (random_one_in(s, 20) && some.head.nent)
+		some.entries[random_below(s, some.head.nent % CPUIDS)].function = random_next(s);
+	if (CALL(c->fd, KVM_SET_CPUID2, random_one_in(s, 30) ? NULL : &some, EINVAL, E2BIG, EFAULT, ENOMEM) == 0)
 		c->cpuid = some;
 }
 
@@ -897,28 +889,28 @@ static void get_cpuid(struct vcpu *c, u64 *s)
 {
 	static __thread struct cpuids some;
 
-	some.head.nent = one_in(s, 4) ? below(s, CPUIDS) : CPUIDS;
+	some.head.nent = random_one_in(s, 4) ? random_below(s, CPUIDS) : CPUIDS;
 	CALL(c->fd, KVM_GET_CPUID2, &some, E2BIG, EFAULT);
 }
 
 static void set_msrs(struct vcpu *c, u64 *s)
 {
-	struct msrs m = { .head.nmsrs = 1 + below(s, MSRS) };
+	struct msrs m = { .head.nmsrs = 1 + random_below(s, MSRS) };
 	u32 i;
 
 	for (i = 0; i < m.head.nmsrs; i++) {
 		m.entries[i].index = some_msr(s);
 		m.entries[i].data = some_value(s, m.entries[i].index);
-		m.entries[i].reserved = one_in(s, 50);
+		m.entries[i].reserved = random_one_in(s, 50);
 	}
-	if (one_in(s, 50))
-		m.head.nmsrs = rnd(s);
-	CALL(c->fd, KVM_SET_MSRS, &m, E2BIG, EFAULT, ENOMEM, EINVAL);
+	if (random_one_in(s, 50))
+		m.head.nmsrs = random_next(s);
+	CALL(c->fd, KVM_SET_MSRS, &m, E2BIG, EFAULT, ENOMEM);
 }
 
 static void get_msrs(struct vcpu *c, u64 *s)
 {
-	struct msrs m = { .head.nmsrs = 1 + below(s, MSRS) };
+	struct msrs m = { .head.nmsrs = 1 + random_below(s, MSRS) };
 	int i, n;
 
 	for (i = 0; i < (int)m.head.nmsrs; i++)
@@ -930,29 +922,29 @@ static void get_msrs(struct vcpu *c, u64 *s)
 
 static void msr_filter(struct vm *vm, u64 *s)
 {
-	struct kvm_msr_filter filter = { .flags = below(s, 2) };
-	struct kvm_enable_cap exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args[0] = below(s, 8) };
+	struct kvm_msr_filter filter = { .flags = random_below(s, 2) };
+	struct kvm_enable_cap exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args[0] = random_below(s, 8) };
 	static __thread u8 bits[16][64];
-	u32 i, n = below(s, 5);
+	u32 i, n = random_below(s, 5);
 
 	for (i = 0; i < n; i++) {
-		u32 k = below(s, sizeof(ranges) / sizeof(*ranges));
+		u32 k = random_below(s, sizeof(ranges) / sizeof(*ranges));
 
-		filter.ranges[i].flags = 1 + below(s, 3);
+		filter.ranges[i].flags = 1 + random_below(s, 3);
 		filter.ranges[i].base = ranges[k].first;
 		filter.ranges[i].nmsrs = ranges[k].n;
 		filter.ranges[i].bitmap = bits[i];
-		*(u64 *)bits[i] = rnd(s);
-		if (one_in(s, 20) && vm->wild)
-			filter.ranges[i].nmsrs = rnd(s) >> 54;
-		if (one_in(s, 20))
-			filter.ranges[i].flags = rnd(s);
-		if (one_in(s, 20))
+		*(u64 *)bits[i] = random_next(s);
+		if (random_one_in(s, 20) && vm->wild)
+			filter.ranges[i].nmsrs = random_next(s) >> 54;
+		if (random_one_in(s, 20))
+			filter.ranges[i].flags = random_next(s);
+		if (random_one_in(s, 20))
 			filter.ranges[i].bitmap = NULL;
 	}
-	if (one_in(s, 20))
-		filter.flags = rnd(s);
-	if (one_in(s, 2))
+	if (random_one_in(s, 20))
+		filter.flags = random_next(s);
+	if (random_one_in(s, 2))
 		CALL(vm->fd, KVM_ENABLE_CAP, &exits, EINVAL);
 	/* A guest whose MSRs are all denied cannot enter its own guest: that is none of the PMU's. */
 	if (!vm->wild)
@@ -963,27 +955,27 @@ static void msr_filter(struct vm *vm, u64 *s)
 static void event_filter(struct vm *vm, u64 *s)
 {
 	static __thread struct { struct kvm_pmu_event_filter head; u64 events[320]; } f;
-	u32 i, n = one_in(s, 20) ? below(s, 320) : below(s, 12);
+	u32 i, n = random_one_in(s, 20) ? random_below(s, 320) : random_below(s, 12);
 
 	memset(&f.head, 0, sizeof(f.head));
-	f.head.action = below(s, 2);
-	f.head.flags = below(s, 2);
-	f.head.fixed_counter_bitmap = below(s, 32);
+	f.head.action = random_below(s, 2);
+	f.head.flags = random_below(s, 2);
+	f.head.fixed_counter_bitmap = random_below(s, 32);
 	f.head.nevents = n;
 	for (i = 0; i < n; i++) {
-		f.events[i] = (const u64[]) { 0xc0, 0xc4, 0x3c, 0xc2, 0x76, 0x13c }[below(s, 6)];
+		f.events[i] = (const u64[]) { 0xc0, 0xc4, 0x3c, 0xc2, 0x76, 0x13c }[random_below(s, 6)];
 		if (f.head.flags)
-			f.events[i] |= (u64)below(s, 256) << 56 | (u64)below(s, 256) << 8 | (u64)below(s, 2) << 55;
-		if (one_in(s, 30))
-			f.events[i] = rnd(s);
+			f.events[i] |= random_next(s) & 0xff8000000000ff00ull;
+		if (random_one_in(s, 30))
+			f.events[i] = random_next(s);
 	}
-	if (one_in(s, 20))
-		f.head.action = rnd(s);
-	if (one_in(s, 20))
-		f.head.flags = rnd(s);
-	if (one_in(s, 20))
-		f.head.nevents = rnd(s);
-	CALL(vm->fd, KVM_SET_PMU_EVENT_FILTER, one_in(s, 30) ? NULL : &f.head, EINVAL, EFAULT, E2BIG, ENOMEM, ENOTTY);
+	if (random_one_in(s, 20))
+		f.head.action = random_next(s);
+	if (random_one_in(s, 20))
+		f.head.flags = random_next(s);
+	if (random_one_in(s, 20))
+		f.head.nevents = random_next(s);
+	CALL(vm->fd, KVM_SET_PMU_EVENT_FILTER, random_one_in(s, 30) ? NULL : &f.head, EINVAL, EFAULT, E2BIG, ENOMEM);
 }
 
 static void enable_cap(struct vm *vm, u64 *s)
@@ -992,17 +984,17 @@ static void enable_cap(struct vm *vm, u64 *s)
 		KVM_CAP_PMU_CAPABILITY, KVM_CAP_PMU_CAPABILITY, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_X86_DISABLE_EXITS,
 		KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_EXCEPTION_PAYLOAD,
 	};
-	struct kvm_enable_cap cap = { .cap = caps[below(s, 6)], .args[0] = 1ull << below(s, 32) };
+	struct kvm_enable_cap cap = { .cap = caps[random_below(s, 6)], .args[0] = 1ull << random_below(s, 32) };
 
 	if (cap.cap == KVM_CAP_DISABLE_QUIRKS2)
-		cap.args[0] = rnd(s) & 0x1ff;
+		cap.args[0] = random_next(s) & 0x1ff;
 	if (cap.cap == KVM_CAP_X86_DISABLE_EXITS && !vm->wild)
 		cap.args[0] = 0;
-	if (one_in(s, 10))
-		cap.args[0] = rnd(s);
-	if (one_in(s, 20))
+	if (random_one_in(s, 10))
+		cap.args[0] = random_next(s);
+	if (random_one_in(s, 20))
 		cap.flags = 1;
-	CALL(vm->fd, KVM_ENABLE_CAP, &cap, EINVAL, EPERM, EEXIST, ENOTTY);
+	CALL(vm->fd, KVM_ENABLE_CAP, &cap, EINVAL);
 }
 
 static void nested_state(struct vm *vm, struct vcpu *c, u64 *s)
@@ -1010,32 +1002,32 @@ static void nested_state(struct vm *vm, struct vcpu *c, u64 *s)
 	static __thread struct { struct kvm_nested_state head; char rest[0x2000]; } n;
 	u32 i, flips;
 
-	n.head.size = one_in(s, 20) ? below(s, sizeof(n)) : sizeof(n);
+	n.head.size = random_one_in(s, 20) ? random_below(s, sizeof(n)) : sizeof(n);
 	if (CALL(c->fd, KVM_GET_NESTED_STATE, &n, E2BIG, EFAULT, EINVAL) < 0 || !vm->wild)
 		return;
-	flips = below(s, 4);
+	flips = random_below(s, 4);
 	for (i = 0; i < flips; i++) {
 		u32 size = n.head.size < sizeof(n) ? n.head.size : sizeof(n);
-		u32 where = one_in(s, 2) || size < 200 ? below(s, 128) : below(s, size);
+		u32 where = random_one_in(s, 2) || size < 200 ? random_below(s, 128) : random_below(s, size);
 
-		((u8 *)&n)[where] ^= 1 << below(s, 8);
+		((u8 *)&n)[where] ^= 1 << random_below(s, 8);
 	}
-	if (one_in(s, 20))
-		n.head.size = rnd(s) >> 48;
+	if (random_one_in(s, 20))
+		n.head.size = random_next(s) >> 48;
 	CALL(c->fd, KVM_SET_NESTED_STATE, &n, EINVAL, EFAULT, E2BIG, ENOMEM);
 }
 
 static void set_sregs(struct vm *vm, struct vcpu *c, u64 *s)
 {
 	struct kvm_sregs sregs;
-	u64 *field[] = { &sregs.cr0, &sregs.cr3, &sregs.cr4, &sregs.efer, &sregs.apic_base, &sregs.cr8 };
+	__u64 *field[] = { &sregs.cr0, &sregs.cr3, &sregs.cr4, &sregs.efer, &sregs.apic_base, &sregs.cr8 };
 
 	/* Between the two calls the guest goes on. */
 	if (CALL(c->fd, KVM_GET_SREGS, &sregs, EINVAL) < 0 || !vm->wild)
 		return;
-	*field[below(s, 6)] ^= 1ull << below(s, one_in(s, 4) ? 64 : 20);
-	if (one_in(s, 6))
-		((u8 *)&sregs)[below(s, 8 * sizeof(sregs.cs))] ^= 1 << below(s, 8);
+	*field[random_below(s, 6)] ^= 1ull << random_below(s, random_one_in(s, 4) ? 64 : 20);
+	if (random_one_in(s, 6))
+		((u8 *)&sregs)[random_below(s, 8 * sizeof(sregs.cs))] ^= 1 << random_below(s, 8);
 	CALL(c->fd, KVM_SET_SREGS, &sregs, EINVAL);
 }
 
@@ -1047,8 +1039,8 @@ static void set_regs(struct vm *vm, struct vcpu *c, u64 *s)
 	if (CALL(c->fd, KVM_GET_REGS, &regs, EINVAL) < 0 || !vm->wild)
 		return;
 	flags = regs.rflags;
-	if (one_in(s, 4))
-		((u64 *)&regs)[below(s, 18)] ^= 1ull << below(s, 64);
+	if (random_one_in(s, 4))
+		((u64 *)&regs)[random_below(s, 18)] ^= 1ull << random_below(s, 64);
 	/* An interrupt that is being injected fails without IF, on any kernel. */
 	regs.rflags = (regs.rflags & ~0x200ull) | (flags & 0x200);
 	CALL(c->fd, KVM_SET_REGS, &regs, EINVAL);
@@ -1058,12 +1050,12 @@ static void set_lapic(struct vm *vm, struct vcpu *c, u64 *s)
 {
 	static const u32 entries[] = { 0x400, VECTOR_PMI, 0x10400, 0x10000 | VECTOR_PMI };
 	struct kvm_lapic_state lapic;
-	u32 entry = entries[below(s, 4)];
+	u32 entry = entries[random_below(s, 4)];
 
 	if (CALL(c->fd, KVM_GET_LAPIC, &lapic, EINVAL) < 0)
 		return;
-	if (vm->wild && one_in(s, 4))
-		entry = rnd(s);
+	if (vm->wild && random_one_in(s, 4))
+		entry = random_next(s);
 	memcpy(lapic.regs + APIC_LVTPC, &entry, 4);
 	CALL(c->fd, KVM_SET_LAPIC, &lapic, EINVAL);
 }
@@ -1073,7 +1065,7 @@ static void interrupt(struct vm *vm, struct vcpu *c, u64 *s)
 	struct kvm_interrupt irq = { VECTOR_PMI };
 	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
 
-	switch (below(s, vm->wild ? 3 : 1)) {
+	switch (random_below(s, vm->wild ? 3 : 1)) {
 	case 0:
 		CALL(c->fd, KVM_NMI, NULL, EINVAL);
 		break;
@@ -1083,7 +1075,7 @@ static void interrupt(struct vm *vm, struct vcpu *c, u64 *s)
 			CALL(c->fd, KVM_INTERRUPT, &irq, EINVAL, ENXIO, EEXIST);
 		break;
 	case 2:
-		debug.control = one_in(s, 2) ? 0 : debug.control;
+		debug.control = random_one_in(s, 2) ? 0 : debug.control;
 		CALL(c->fd, KVM_SET_GUEST_DEBUG, &debug, EINVAL, EBUSY);
 		break;
 	}
@@ -1110,21 +1102,22 @@ static void host_event(u64 *s)
 		{ PERF_TYPE_HARDWARE, PERF_COUNT_HW_BRANCH_INSTRUCTIONS },
 		{ PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CONTEXT_SWITCHES },
 	};
-	u32 i = below(s, 4), k = below(s, 4);
+	u32 i = random_below(s, 4), k = random_below(s, 4);
 	struct perf_event_attr attr = {
 		.type = kinds[k].type, .config = kinds[k].config, .size = sizeof(attr),
-		.exclude_guest = !one_in(s, 6), .exclude_host = one_in(s, 20), .exclude_user = one_in(s, 6),
-		.pinned = one_in(s, 6), .inherit = one_in(s, 6), .disabled = one_in(s, 4),
+		.exclude_guest = !random_one_in(s, 6), .exclude_host = random_one_in(s, 20),
+		.exclude_user = random_one_in(s, 6),
+		.pinned = random_one_in(s, 6), .inherit = random_one_in(s, 6), .disabled = random_one_in(s, 4),
 	};
 	u64 value;
 
-	if (one_in(s, 4)) {
+	if (random_one_in(s, 4)) {
 		attr.sample_period = 1000000;
-		attr.precise_ip = one_in(s, 2);
+		attr.precise_ip = random_one_in(s, 2);
 	}
 	if (fds[i] >= 0) {
-		if (one_in(s, 3)) {
-			ioctl(fds[i], one_in(s, 2) ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
+		if (random_one_in(s, 3)) {
+			ioctl(fds[i], random_one_in(s, 2) ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
 			return;
 		}
 		if (read(fds[i], &value, sizeof(value)) == sizeof(value) && value >> 44)
@@ -1133,7 +1126,7 @@ static void host_event(u64 *s)
 		fds[i] = -1;
 		return;
 	}
-	fds[i] = one_in(s, 2) ? perf_open(&attr, -1, below(s, cpus)) : perf_open(&attr, 0, -1);
+	fds[i] = random_one_in(s, 2) ? perf_open(&attr, -1, random_below(s, cpus)) : perf_open(&attr, 0, -1);
 	__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
 	if (fds[i] < 0 && errno != EBUSY && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOENT)
 		failure("perf_event_open: %s", strerror(errno));
@@ -1153,10 +1146,10 @@ static void *caller_thread(void *arg)
 	cpu_set_t set;
 
 	while (me->n-- && !vm->dead) {
-		struct vcpu *c = &vm->vcpu[below(s, vm->vcpus)];
+		struct vcpu *c = &vm->vcpu[random_below(s, vm->vcpus)];
 
 		pthread_rwlock_rdlock(&calling);
-		switch (below(s, 16)) {
+		switch (random_below(s, 16)) {
 		case 0:
 			set_cpuid(c, s);
 			break;
@@ -1201,7 +1194,7 @@ static void *caller_thread(void *arg)
 			break;
 		case 15:
 			CPU_ZERO(&set);
-			CPU_SET(below(s, cpus), &set);
+			CPU_SET(random_below(s, cpus), &set);
 			pthread_setaffinity_np(c->thread, sizeof(set), &set);
 			break;
 		}
@@ -1224,7 +1217,7 @@ static void round_of_calls(u64 *s)
 			die("a thread");
 	}
 	for (i = 0; i < CALLERS; i++) {
-		callers[i] = (struct caller) { .rng = rnd(s), .n = 60 + below(s, 100) };
+		callers[i] = (struct caller) { .rng = random_next(s), .n = 60 + random_below(s, 100) };
 		if (pthread_create(&callers[i].thread, NULL, caller_thread, &callers[i]))
 			die("a thread");
 	}
@@ -1284,8 +1277,8 @@ int main(int argc, char **argv)
 	for (round_number = first; (only_guests ? operations : calls) < limit && failures < 20; round_number++) {
 		u64 s = seed * 0x100000001b3ull + round_number;
 
-		rnd(&s);
-		the_vm.wild = !only_guests && one_in(&s, 2);
+		random_next(&s);
+		the_vm.wild = !only_guests && random_one_in(&s, 2);
 		create_vm(&the_vm, &s);
 		if (only_guests)
 			round_of_guests();
@@ -1302,10 +1295,13 @@ int main(int argc, char **argv)
 	printf("# %llu rounds, %llu calls, %llu operations, %llu programs to their end, %llu begun again\n",
 	       (unsigned long long)(round_number - first), (unsigned long long)calls, (unsigned long long)operations,
 	       (unsigned long long)ended, (unsigned long long)resets);
-	printf("# %llu entries into L2 and %llu refused, %llu exits that tell of an error\n", (unsigned long long)entries,
-	       (unsigned long long)refused, (unsigned long long)error_exits);
+	printf("# %llu entries into L2 and %llu refused; %llu exits that tell of an error, %llu not again; %llu VMs "
+	       "given up\n",
+	       (unsigned long long)entries, (unsigned long long)refused, (unsigned long long)error_exits,
+	       (unsigned long long)gone, (unsigned long long)given_up);
 	check(ended > 0 && (argc == 5 || operations > 1000), "guests run", "%llu programs came to their end",
 	      (unsigned long long)ended);
+	check(entries > 0, "guests have guests of their own", "none was entered");
 	check(!failures, "nothing that must not be", "%u failures: %s; %s; %s; %s; %s ...", failures, first_failures[0],
 	      first_failures[1], first_failures[2], first_failures[3], first_failures[4]);
 	return ktap_end();

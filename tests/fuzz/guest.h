@@ -62,7 +62,7 @@
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
-typedef unsigned long long u64;
+typedef uint64_t u64;
 typedef uint32_t u32;
 typedef uint16_t u16;
 typedef uint8_t u8;

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "../ktap.h"
+#include "../random.h"
 #include "guest.h"
 
 #ifndef KVM_PMU_CAP_PERF_BASED
@@ -61,26 +62,12 @@ struct told {
 static struct told *told;
 static bool amd;
 static u32 cpus;
-static u64 state;
+/* Each thread has numbers of its own. */
+static __thread u64 state;
 
-static u64 rnd(void)
-{
-	u64 z = state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static u32 below(u32 n)
-{
-	return (rnd() >> 33) % n;
-}
-
-static bool one_in(u32 n)
-{
-	return !below(n);
-}
+#define rnd()		random_next(&state)
+#define below(n)	random_below(&state, n)
+#define one_in(n)	random_one_in(&state, n)
 
 static void die(const char *what)
 {
@@ -142,6 +129,7 @@ static struct {
 	long run_size;
 	char *memory;
 	bool perf_based;
+	u64 seed;
 	struct told *told;
 	pthread_mutex_t lock;
 } vm = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -265,6 +253,7 @@ static void migrate(void)
 {
 	static struct { struct kvm_msrs head; struct kvm_msr_entry entries[MSRS]; } msrs;
 	static struct { struct kvm_msr_list head; u32 indices[MSRS]; } list;
+	struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
 	struct kvm_sregs sregs;
@@ -278,12 +267,8 @@ static void migrate(void)
 	list.head.nmsrs = MSRS;
 	must(ioctl(vm.kvm, KVM_GET_MSR_INDEX_LIST, &list), "KVM_GET_MSR_INDEX_LIST");
 	for (i = 0; i < list.head.nmsrs; i++) {
-		msrs.head.nmsrs = 1;
-		msrs.entries[n].index = list.indices[i];
-		struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one = {
-			.head.nmsrs = 1, .entry.index = list.indices[i],
-		};
-
+		one.head.nmsrs = 1;
+		one.entry.index = list.indices[i];
 		if (ioctl(vm.vcpu[0], KVM_GET_MSRS, &one) == 1)
 			msrs.entries[n++] = one.entry;
 	}
@@ -343,6 +328,7 @@ static void *run_vcpu(void *arg)
 	struct area *a = (struct area *)(vm.memory + AREA(i));
 	u32 counted = 0;
 
+	state = vm.seed + i;
 	begin(i);
 	for (;;) {
 		if (ioctl(vm.vcpu[i], KVM_RUN, 0)) {
@@ -388,7 +374,7 @@ static void vm_process(struct told *t, bool perf_based, u64 seed)
 	int i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	state = seed;
+	state = vm.seed = seed;
 	vm.told = t;
 	vm.perf_based = perf_based;
 	vm.vcpus = 1 + below(GUEST_VCPUS);
@@ -682,7 +668,8 @@ static void quiet(void)
 
 int main(int argc, char **argv)
 {
-	u64 changes, loads, last = 0, sum = 0, before = 0, after, end_of_warming, rounds = 0, samples = 0, moves = 0;
+	u64 changes, loads, last = 0, sum = 0, before = 0, after, end_of_warming;
+	u64 rounds = 0, samples = 0, moves = 0, starts = 0;
 	u32 eax, ebx, ecx, edx;
 	struct timespec pause = { 0 };
 	bool warm = false;
@@ -750,17 +737,19 @@ int main(int argc, char **argv)
 		rounds += i == PERF_BASED ? 0 : told[i].rounds;
 		samples += i == PERF_BASED ? 0 : told[i].samples;
 		moves += told[i].moves;
+		starts += told[i].starts;
 		alive += told[i].rounds > 0;
 	}
-	printf("# %llu changes of owner; VMs: %llu rounds, %llu samples, %llu moves to a fresh VM, %llu killed, moved between "
-	       "CPUs %llu times\n", (unsigned long long)sum, (unsigned long long)rounds, (unsigned long long)samples,
-	       (unsigned long long)moves, (unsigned long long)killed, (unsigned long long)moved);
-	printf("# events of the host: %llu, %llu refused; a task counted itself %llu times; CPU offline %llu times, watchdog "
-	       "turned %llu times, %llu traces, %llu modules\n", (unsigned long long)opened, (unsigned long long)refused,
-	       (unsigned long long)told[VMS].rounds, (unsigned long long)offline, (unsigned long long)toggled,
-	       (unsigned long long)traced, (unsigned long long)modules);
-	check(alive == VMS && told[VMS].rounds, "all of them get on", "%d of %d VMs, the task counted itself %llu times", alive,
-	      VMS, (unsigned long long)told[VMS].rounds);
+	printf("# %llu changes of owner; VMs: %llu started, %llu killed, moved between CPUs %llu times, to a fresh VM %llu "
+	       "times\n", (unsigned long long)sum, (unsigned long long)starts, (unsigned long long)killed,
+	       (unsigned long long)moved, (unsigned long long)moves);
+	printf("# guests: %llu rounds, %llu samples; a task counted itself %llu times\n", (unsigned long long)rounds,
+	       (unsigned long long)samples, (unsigned long long)told[VMS].rounds);
+	printf("# events of the host: %llu, %llu refused; CPU offline %llu times, watchdog turned %llu times, %llu traces, "
+	       "%llu modules\n", (unsigned long long)opened, (unsigned long long)refused, (unsigned long long)offline,
+	       (unsigned long long)toggled, (unsigned long long)traced, (unsigned long long)modules);
+	check(alive == VMS && told[VMS].rounds, "all of them get on", "%d of %d VMs, the task counted itself %llu times",
+	      alive, VMS, (unsigned long long)told[VMS].rounds);
 	for (i = 0; i < PERF_BASED; i++)
 		check(!told[i].wrong, (const char *[]) { "VM 1: each count and sample", "VM 2: each count and sample",
 		      "VM 3: each count and sample" }[i], "%llu wrong, first: %s",
@@ -768,7 +757,7 @@ int main(int argc, char **argv)
 	check(!told[PERF_BASED].wrong, "the perf-based VM goes on", "%s", told[PERF_BASED].text);
 	check(!told[VMS].wrong, "each count of a task of the host", "%llu wrong, first: %s",
 	      (unsigned long long)told[VMS].wrong, told[VMS].text);
-	check(after + 12 * 1024 > before, "memory", "%llu KiB available, %llu when it was warm", (unsigned long long)after,
-	      (unsigned long long)before);
+	check(before && after + 12 * 1024 > before, "memory", "%llu KiB available, %llu when it was warm",
+	      (unsigned long long)after, (unsigned long long)before);
 	return ktap_end();
 }
