@@ -76,6 +76,8 @@ struct vcpu {
 	struct cpuids cpuid;
 	struct area *area;
 	pthread_t thread;
+	pthread_mutex_t runs;	/* held in KVM_RUN */
+	volatile int wanted;	/* by those who want it not to run */
 	bool irqchip;
 	u32 count;		/* of operations; a guest may have altered what is in its area */
 	u64 rng;
@@ -540,6 +542,7 @@ static void create_vm(struct vm *vm, u64 *s)
 		c->irqchip = vm->irqchip;
 		c->area = (struct area *)(vm->memory + AREA(i));
 		c->rng = random_next(s);
+		pthread_mutex_init(&c->runs, NULL);
 		c->fd = must(ioctl(vm->fd, KVM_CREATE_VCPU, i), "KVM_CREATE_VCPU");
 		c->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
 		if (c->run == MAP_FAILED)
@@ -617,6 +620,33 @@ static int run_vcpu(int fd)
 	return result;
 }
 
+/* The same, unless somebody wants it not to run */
+static int run_if_not_wanted(struct vcpu *c)
+{
+	int result, error;
+
+	while (c->wanted)
+		sched_yield();
+	pthread_mutex_lock(&c->runs);
+	result = run_vcpu(c->fd);
+	error = errno;
+	pthread_mutex_unlock(&c->runs);
+	errno = error;
+	return result;
+}
+
+static void stop_vcpu(struct vcpu *c)
+{
+	__atomic_add_fetch(&c->wanted, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_lock(&c->runs);
+}
+
+static void continue_vcpu(struct vcpu *c)
+{
+	pthread_mutex_unlock(&c->runs);
+	__atomic_sub_fetch(&c->wanted, 1, __ATOMIC_SEQ_CST);
+}
+
 static const char *error_of(const struct kvm_run *run)
 {
 	static __thread char text[80];
@@ -657,6 +687,7 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
 	static struct { struct kvm_nested_state head; char rest[0x2000]; } nested;
 	struct kvm_vcpu_events events;
+	struct kvm_mp_state mp_state;
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 	struct kvm_run *run;
@@ -676,6 +707,7 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	must(ioctl(c->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
 	must(ioctl(c->fd, KVM_GET_VCPU_EVENTS, &events), "KVM_GET_VCPU_EVENTS");
 	must(ioctl(c->fd, KVM_GET_NESTED_STATE, &nested), "KVM_GET_NESTED_STATE");
+	must(ioctl(c->fd, KVM_GET_MP_STATE, &mp_state), "KVM_GET_MP_STATE");
 	fd = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	ioctl(fd, KVM_ENABLE_CAP, &cap);
 	/* With what KVM_GET_VCPU_EVENTS may have told of */
@@ -696,6 +728,9 @@ static bool so_without_pmu(struct vm *vm, struct vcpu *c)
 	set |= !!ioctl(v, KVM_SET_REGS, &regs) << 2;
 	set |= !!ioctl(v, KVM_SET_NESTED_STATE, &nested) << 3;
 	set |= !!ioctl(v, KVM_SET_VCPU_EVENTS, &events) << 4;
+	/* All but the first would wait for an INIT. */
+	if (vm->irqchip)
+		set |= !!ioctl(v, KVM_SET_MP_STATE, &mp_state) << 5;
 	same = ends_with_error(v, run) && !strcmp(error_of(run), have);
 	if (!same)
 		printf("# rip %#llx rflags %#llx cr0 %#llx cr4 %#llx efer %#llx apic %#llx nested %#x interrupt %d,%d,%d "
@@ -747,7 +782,7 @@ static void run_program(struct vm *vm, struct vcpu *c)
 	ticks = 0;
 	while (!stop && !begin_again) {
 		__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
-		if (run_vcpu(c->fd)) {
+		if (run_if_not_wanted(c)) {
 			if (died(vm))
 				return;
 			if (errno != EINTR && errno != EAGAIN) {
@@ -1014,7 +1049,21 @@ static void nested_state(struct vm *vm, struct vcpu *c, u64 *s)
 	}
 	if (random_one_in(s, 20))
 		n.head.size = random_next(s) >> 48;
+	/* See enters_l2(). */
+	n.head.flags &= ~KVM_STATE_NESTED_RUN_PENDING;
 	CALL(c->fd, KVM_SET_NESTED_STATE, &n, EINVAL, EFAULT, E2BIG, ENOMEM);
+}
+
+/*
+ * Has KVM begun to enter L2?  With registers that L2 must not have KVM warns then, on any kernel (KVM_BUG_ON() of
+ * nested_run_pending), as only user space can bring it there.
+ */
+static bool enters_l2(struct vcpu *c)
+{
+	static __thread struct { struct kvm_nested_state head; char rest[0x2000]; } n;
+
+	n.head.size = sizeof(n);
+	return !ioctl(c->fd, KVM_GET_NESTED_STATE, &n) && n.head.flags & KVM_STATE_NESTED_RUN_PENDING;
 }
 
 static void set_sregs(struct vm *vm, struct vcpu *c, u64 *s)
@@ -1028,7 +1077,10 @@ static void set_sregs(struct vm *vm, struct vcpu *c, u64 *s)
 	*field[random_below(s, 6)] ^= 1ull << random_below(s, random_one_in(s, 4) ? 64 : 20);
 	if (random_one_in(s, 6))
 		((u8 *)&sregs)[random_below(s, 8 * sizeof(sregs.cs))] ^= 1 << random_below(s, 8);
-	CALL(c->fd, KVM_SET_SREGS, &sregs, EINVAL);
+	stop_vcpu(c);
+	if (!enters_l2(c))
+		CALL(c->fd, KVM_SET_SREGS, &sregs, EINVAL);
+	continue_vcpu(c);
 }
 
 static void set_regs(struct vm *vm, struct vcpu *c, u64 *s)
@@ -1301,7 +1353,8 @@ int main(int argc, char **argv)
 	       (unsigned long long)gone, (unsigned long long)given_up);
 	check(ended > 0 && (argc == 5 || operations > 1000), "guests run", "%llu programs came to their end",
 	      (unsigned long long)ended);
-	check(entries > 0, "guests have guests of their own", "none was entered");
+	/* A few guests alone may happen to be without. */
+	check(entries > 0 || operations < 4000, "guests have guests of their own", "none was entered");
 	check(!failures, "nothing that must not be", "%u failures: %s; %s; %s; %s; %s ...", failures, first_failures[0],
 	      first_failures[1], first_failures[2], first_failures[3], first_failures[4]);
 	return ktap_end();

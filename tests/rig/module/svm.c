@@ -555,6 +555,30 @@ static void pmi_nmi_exits(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, o.lvtpc, APIC_DM_NMI, "not masked");
 }
 
+/*
+ * SVM has no mask of the guest's NMIs: a hypervisor intercepts IRET.  While the guest handles one
+ * that was injected, and after an exit from there, those of the host come in.
+ */
+static void injected_nmi_masks_none(struct kunit *test)
+{
+	const struct guest g = {
+		.code = rig_guest_nop10,
+		.event_inj = SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_NMI | X86_TRAP_NMI,
+		.intercepts = WORD3(INTERCEPT_NMI) | WORD3(INTERCEPT_IRET),
+		.sel = { INSN | RIG_AMD_GUESTONLY | RIG_SEL_INT },
+		.preset = -(VMRUN_COUNTS + 1),
+	};
+	struct outcome o;
+
+	if (skid)
+		kunit_skip(test, "a skid of %u, the handler has two instructions", skid);
+	lvtpc = APIC_DM_NMI;
+	enter(&g, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_NMI, "before IRET");
+	KUNIT_EXPECT_EQ_MSG(test, o.guest_irqs, 1, "injected");
+	KUNIT_EXPECT_EQ_MSG(test, o.host_irqs, 1, "the counter's, after STGI");
+}
+
 static void pmi_nmi_in_guest(struct kunit *test)
 {
 	struct outcome o;
@@ -792,6 +816,7 @@ static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(single_step_stays_in_guest),
 	KUNIT_CASE(vmrun_is_one_step),
 	KUNIT_CASE(pmi_nmi_exits),
+	KUNIT_CASE(injected_nmi_masks_none),
 	KUNIT_CASE(pmi_nmi_in_guest),
 	KUNIT_CASE(pmi_fixed_exits),
 	KUNIT_CASE(pmi_fixed_without_masking),
