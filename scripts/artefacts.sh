@@ -5,7 +5,8 @@
 # below publishes a directory in the cache, named after the content that it was built from,
 # and leaves the directory's name in a variable:
 #
-#   artefact_kernel patched|base|debug|peer	KERNEL_DIR	bzImage, modules (lib/modules), config
+#   artefact_kernel patched|base|debug|coverage|peer	KERNEL_DIR	bzImage, modules (lib/modules), config
+#   artefact_deb FILE		KERNEL_DIR	the same of a package linux-image, of the modules those that KVM needs
 #   artefact_bochs patched|base	BOCHS_DIR	bochs
 #   artefact_qemu		QEMU_DIR	vmrun.so, to be preloaded into QEMU where it emulates AMD hosts
 #   artefact_perf			PERF_DIR	perf, static
@@ -15,7 +16,8 @@
 #   artefact_rootfs KERNEL_DIR [GUEST_KERNEL_DIR]
 #				ROOTFS_DIR	initrd.cpio: what L1 boots into, L2 inside it
 #
-# "base" is the pristine source, for comparison; "debug" the patched one with the checks of kernel.debug.config. To be
+# "base" is the pristine source, for comparison; "debug" the patched one with the checks of kernel.debug.config,
+# "coverage" the patched one that counts (gcov) which lines of the series' own files are executed. To be
 # called in the script's own shell (they use `run`). LINUX_TREE= and BOCHS_TREE= name work trees other than build/linux
 # and build/bochs; what is built is the content of the work tree, edits that are not committed included.
 
@@ -88,13 +90,24 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-# kernel_config patched|base|debug|peer: what the kernel's configuration has beyond allnoconfig
+# The series' new files, by the objects' names, which others in the tree may have as well
+_coverage_args()
+{
+	local object
+
+	for object in cpu_caps passthrough_pmu passthrough_policy guest; do
+		printf 'GCOV_PROFILE_%s.o=y\n' "$object"
+	done
+}
+
+# kernel_config patched|base|debug|coverage|peer: what the kernel's configuration has beyond allnoconfig
 kernel_config()
 {
 	if [[ $1 != debug ]]; then
 		cat "$VPMU_ROOT/kernel.config"
 		# KVM_CREATE_IRQCHIP: an option in later kernels, without which KVM makes no VM of ours.
 		[[ $1 != peer ]] || echo CONFIG_KVM_IOAPIC=y
+		[[ $1 != coverage ]] || echo CONFIG_GCOV_KERNEL=y
 		return
 	fi
 	# Of two lines about a symbol the second counts.
@@ -155,16 +168,22 @@ _config_lacks()
 
 _build_kernel()
 {
-	local src=$1 obj=$2 which=$3 key=$4 out=$5 image
+	local src=$1 obj=$2 which=$3 key=$4 out=$5 image more=()
 
 	_configure_kernel "$src" "$obj" "$which"
-	make -C "$src" O="$obj" "${_kernel_args[@]}" -j"$_jobs" bzImage modules
+	[[ $which != coverage ]] || mapfile -t more < <(_coverage_args)
+	make -C "$src" O="$obj" "${_kernel_args[@]}" ${more[@]+"${more[@]}"} -j"$_jobs" bzImage modules
 	image=$(make -s -C "$src" O="$obj" "${_kernel_args[@]}" image_name)
 	cp "$obj/$image" "$out/bzImage"
 	cp "$obj/.config" "$out/config"
 	cp "$obj/System.map" "$obj/Module.symvers" "$out/"
 	make -C "$src" O="$obj" "${_kernel_args[@]}" INSTALL_MOD_PATH="$out" INSTALL_MOD_STRIP=1 modules_install
 	rm -f "$out"/lib/modules/*/build "$out"/lib/modules/*/source
+	if [[ $which == coverage ]]; then
+		mkdir "$out/gcno"
+		printf '%s\n' "$obj" "$(readlink -f "$src")" >"$out/gcno/objects"
+		(cd "$obj" && find . -name '*.gcno' ! -type l -exec cp --parents {} "$out/gcno" \;)
+	fi
 	printf '%s\n' "$key" >"$obj/.vpmu-key"
 }
 
@@ -175,13 +194,16 @@ artefact_kernel()
 	need ccache gcc make flex bison bc
 	dir=$(linux_tree)
 	_kernel_source=$dir
-	tree=$(source_tree "$dir" "${which/debug/patched}")
+	case $which in
+	debug | coverage) tree=$(source_tree "$dir" patched) ;;
+	*) tree=$(source_tree "$dir" "$which") ;;
+	esac
 	part=$(source_part "$dir" "$tree" ./ !Documentation !MAINTAINERS !tools)
 	part+=$(source_part "$dir" "$tree" tools/ !tools/testing !tools/perf)
 	_kernel_which=$which
 	_kernel_tree=$tree
 	_kernel_key=$(content_key "$part" "$(kernel_config "$which")" "$(compiler_key)" \
-		"$(declare -f _configure_kernel _build_kernel)")
+		"$(declare -f _configure_kernel _build_kernel _coverage_args)")
 	KERNEL_DIR=$VPMU_CACHE/kernel/${_kernel_key:0:16}
 	! cached "$KERNEL_DIR" || return 0
 	source_checkout "$dir" "$tree" "$which" linux
@@ -209,6 +231,46 @@ _kernel_build_dir()
 	make -C "$SOURCE" O="$obj" "${_kernel_args[@]}" -j"$_jobs" modules_prepare
 	cp "$KERNEL_DIR/Module.symvers" "$obj/"
 	printf '%s\n' "$_kernel_key" >"$obj/.vpmu-key"
+}
+
+# Debian's modules are compressed, and modprobe of busybox does not expect that.
+_unpack_deb()
+{
+	local deb=$1 out=$2 f release
+
+	mkdir "$out/root"
+	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$out/root" --wildcards './boot/*' '*/lib/modules/*/modules.*' \
+		'*/lib/modules/*/kernel/arch/x86/kvm/*' '*/lib/modules/*/kernel/virt/lib/*'
+	# What kvm-amd needs of it, if it is no built-in
+	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$out/root" --wildcards '*/lib/modules/*/kernel/drivers/crypto/ccp/*' \
+		2>/dev/null || :
+	cp "$out"/root/boot/vmlinuz-* "$out/bzImage"
+	cp "$out"/root/boot/config-* "$out/config"
+	cp "$out"/root/boot/System.map-* "$out/System.map"
+	mkdir "$out/lib"
+	mv "$(find "$out/root" -type d -path '*/lib/modules')" "$out/lib/modules"
+	find "$out/lib/modules" -name '*.xz' -exec xz -d {} +
+	find "$out/lib/modules" -name '*.zst' -exec zstd -q -d --rm {} +
+	release=$(ls "$out/lib/modules")
+	for f in kvm kvm-intel kvm-amd; do
+		[[ -n $(find "$out/lib/modules" -name "$f.ko") ]] || { echo "there is no $f.ko in $deb" >&2; return 1; }
+	done
+	depmod -b "$out" "$release"
+	rm -rf "$out/root"
+}
+
+artefact_deb()
+{
+	local deb=$1
+
+	need dpkg-deb depmod xz
+	[[ -f $deb ]] || die "$deb does not exist" "./vpmu deb"
+	[[ $(dpkg-deb -f "$deb" Package 2>/dev/null) == linux-image-* ]] || die "$deb is no package of a kernel's image" \
+		"name a linux-image-*.deb"
+	KERNEL_DIR=$VPMU_CACHE/kernel/deb-$(content_key @"$deb" "$(declare -f _unpack_deb)" | cut -c 1-16)
+	! cached "$KERNEL_DIR" || return 0
+	hint "$deb must be what ./vpmu deb makes, or Debian's linux-image-*-unsigned"
+	run kernel-deb publish "$KERNEL_DIR" _unpack_deb "$deb"
 }
 
 # ---- Bochs ----

@@ -15,7 +15,8 @@
 #   machine_refuses MACHINE		of one that does not lend its PMU: why
 #   machine_check_options MACHINE CPUS SKID	dies unless it can have these
 #   machine_trees MACHINE...		installs the packages needed, brings build/linux and build/bochs up to date
-#   machine_artefacts KERNEL MACHINE...	builds what is missing for these machines; KERNEL as artefact_kernel takes it
+#   machine_artefacts KERNEL MACHINE...	builds what is missing for these machines; KERNEL as artefact_kernel takes it, or
+#					a package's file, whose guests have the patched kernel then
 #   machine_run MACHINE [OPTION...]	boots L1, waits until it powers off
 #	--name NAME		of the run: its files are in build/run/NAME (default: MACHINE)
 #	--script FILE		what L1 runs as root; without it the console is interactive
@@ -132,17 +133,26 @@ machine_get()
 
 machine_artefacts()
 {
-	local guest=
+	local guest='' host
 
 	! _need_bochs "${@:2}" || artefact_bochs patched
 	! _need_qemu "${@:2}" || artefact_qemu
-	if [[ $1 == debug ]]; then
+	if [[ $1 == debug || $1 == coverage || $1 == */* ]]; then
 		# What is to be checked is the host; its guests' counts are those of the usual kernel.
 		artefact_kernel patched
 		guest=$KERNEL_DIR
 	fi
-	artefact_kernel "$1"
-	artefact_rootfs "$KERNEL_DIR" "${guest:-$KERNEL_DIR}"
+	if [[ $1 == */* ]]; then
+		# The test programs are those for the patched kernel.
+		artefact_deb "$1"
+		host=$KERNEL_DIR
+		KERNEL_DIR=$guest
+	else
+		artefact_kernel "$1"
+		host=$KERNEL_DIR
+	fi
+	artefact_rootfs "$host" "${guest:-$host}"
+	KERNEL_DIR=$host
 }
 
 # The boot ROM wants a medium: a CD with the kernel.  The initramfs does not fit through the
