@@ -378,11 +378,19 @@ static bool wants_pmi(struct kvm_pmc *pmc)
 				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl);
 }
 
-/* Does hardware make them? */
+/*
+ * Does hardware make them?  A counter that last ran without interrupts does not by being
+ * stopped with a value that asks for them.
+ */
 static bool makes_pmi(struct kvm_pmc *pmc)
 {
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	if (pmu->silent_counters & BIT_ULL(pmc->idx))
+		return false;
+
 	return pmc_is_gp(pmc) ? selector_wants_pmi(pmc->eventsel_hw) :
-				fixed_wants_pmi(pmc, pmc_to_pmu(pmc)->fixed_ctr_ctrl_hw);
+				fixed_wants_pmi(pmc, pmu->fixed_ctr_ctrl_hw);
 }
 
 /*

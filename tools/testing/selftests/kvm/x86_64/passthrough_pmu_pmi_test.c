@@ -540,6 +540,65 @@ TEST(overflow_before_interrupts_are_wanted)
 			      FIXED_PMC_CTRL(0, FIXED_COUNT_PMI), &fixed, 0);
 }
 
+/* The value that stops the counter asks for interrupts, of which there is nothing to tell. */
+static void guest_stops_aloud(void)
+{
+	x2apic_enable();
+	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
+	asm volatile("sti; nop");
+	wrmsr(silence.msr, silence.silent);
+	wrmsr(silence.counter_msr, silence.counter);
+	wrmsr(global_ctrl_msr(), silence.bit);
+	guest_loop(1000);
+	GUEST_ASSERT_EQ(rdmsr(global_status_msr()), silence.bit);
+	wrmsr(silence.msr, silence.loud);
+	GUEST_SYNC(0);
+	GUEST_ASSERT_EQ(pmi.nr, 0);
+	GUEST_DONE();
+}
+
+static void check_stop(uint32_t msr, uint64_t silent, uint64_t loud, struct counter *counter)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct ucall uc;
+
+	silence.msr = msr;
+	silence.silent = silent;
+	silence.loud = loud;
+	silence.counter_msr = counter->msr;
+	silence.counter = before(500);
+	silence.bit = BIT_ULL(counter->bit);
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_stops_aloud);
+	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	start_handler(vm, true);
+	sync_global_to_guest(vm, silence);
+	run_silent_round(vcpu, 0);
+	vcpu_run(vcpu);
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_DONE:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("Unexpected ucall %lu", uc.cmd);
+	}
+	kvm_vm_free(vm);
+}
+
+TEST(overflow_before_a_stop_that_asks_for_interrupts)
+{
+	struct counter fixed = { MSR_CORE_PERF_FIXED_CTR0, 0, 32 };
+
+	check_stop(gp_selector_msr(0), EVENTSEL_COUNT | branches(),
+		   (EVENTSEL_COUNT_PMI | branches()) & ~ARCH_PERFMON_EVENTSEL_ENABLE, &counters[0]);
+	if (default_pmu_model().nr_fixed)
+		check_stop(MSR_CORE_PERF_FIXED_CTR_CTRL, FIXED_PMC_CTRL(0, FIXED_COUNT),
+			   FIXED_PMC_CTRL(0, FIXED_PMC_ENABLE_PMI), &fixed);
+}
+
 TEST(overflow_while_lvtpc_is_masked)
 {
 	check_silence(APIC_BASE_MSR + (APIC_LVTPC >> 4), GUEST_PMI_VECTOR | APIC_LVT_MASKED,
