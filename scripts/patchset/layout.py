@@ -25,8 +25,8 @@ SETS = {
 
 # What stands at the checkout's root and is no kernel source. The series cannot add files there.
 OWN = {".ci", ".git", ".gitattributes", ".gitignore", ".shellcheckrc", "LICENSES", "MAINTAINERS",
-       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "patches", "rig", "scripts", "tests",
-       "vpmu"}
+       "README.md", "bench", "build", "kernel.config", "kernel.debug.config", "packaging", "patches", "rig", "scripts",
+       "tests", "vpmu"}
 
 SERIES_HEADER = b"""\
 # Patches in the order in which they enter the tree; written by `./vpmu import`.
