@@ -250,7 +250,6 @@ _unpack_deb()
 	mkdir "$out/lib"
 	mv "$(find "$out/root" -type d -path '*/lib/modules')" "$out/lib/modules"
 	find "$out/lib/modules" -name '*.xz' -exec xz -d {} +
-	find "$out/lib/modules" -name '*.zst' -exec zstd -q -d --rm {} +
 	release=$(ls "$out/lib/modules")
 	for f in kvm kvm-intel kvm-amd; do
 		[[ -n $(find "$out/lib/modules" -name "$f.ko") ]] || { echo "there is no $f.ko in $deb" >&2; return 1; }
