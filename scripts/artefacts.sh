@@ -90,12 +90,12 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-# The series' new files, by the objects' names, which others in the tree may have as well
+# The series' new files, by the objects' names as Makefiles have them, which others in the tree may have as well
 _coverage_args()
 {
 	local object
 
-	for object in cpu_caps passthrough_pmu passthrough_policy guest; do
+	for object in cpu_caps passthrough_pmu passthrough_policy vmx/passthrough_pmu svm/passthrough_pmu guest; do
 		printf 'GCOV_PROFILE_%s.o=y\n' "$object"
 	done
 }

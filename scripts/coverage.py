@@ -34,6 +34,8 @@ def merge(runs, out):
 def main():
     kernel, tree, out, *runs = sys.argv[1:]
     tree = os.path.realpath(tree)
+    # What compares runs has none itself.
+    runs = [r for r in runs if not r.rstrip("/").endswith(".compare")]
     silent = [os.path.basename(r.rstrip("/")) for r in runs if not os.path.isdir(f"{r}/gcov")]
     runs = [f"{r}/gcov" for r in runs if os.path.isdir(f"{r}/gcov")]
     if silent:
