@@ -106,6 +106,7 @@ class Report:
         if status == 124:
             self.fail("time is up")
         elif status == 125:
+            self.diagnostics += stderr
             self.fail("the emulated machine died")
         elif status and not self.failed:
             self.diagnostics += stderr

@@ -98,6 +98,16 @@ def end(child):
             pass
 
 
+def last_words(console):
+    """Why the emulator ended: what Bochs says between two lines of '=', or the last line."""
+    with open(os.path.join(os.path.dirname(console), "emulator.out"), encoding="utf-8", errors="replace") as f:
+        lines = [line.strip() for line in f if line.strip() and not line.startswith("====")]
+    for number, line in enumerate(lines[:-1]):
+        if "exiting with the following message" in line:
+            return lines[number + 1]
+    return lines[-1] if lines else "says nothing"
+
+
 class Console:
     """What comes from L1: into the log, onto stdout, searched for the exit status."""
 
@@ -219,6 +229,8 @@ def main():
             f.write(f"{used.ru_utime + used.ru_stime:.3f}\n")
     if status == 0:
         status = 125 if console.status is None else console.status
+    if status == 125:
+        print(f"the emulator: {last_words(args.console)}", file=sys.stderr)
     return status
 
 

@@ -29,7 +29,7 @@ static u8 guest_buffer[4096];
 
 /* What the processor is given by physical address. */
 static struct {
-	struct vmcb *vmcb;
+	struct vmcb *vmcb, *host;
 	void *hsave, *iopm, *msrpm;
 } page;
 
@@ -48,6 +48,7 @@ static struct {
  * @single_step: RFLAGS.TF of the guest
  * @step_vmrun: RFLAGS.TF of the host when VMRUN begins
  * @sel: selects of counter 0, 1
+ * @tr_type: attributes of TR, which VMLOAD gives the guest; 0: the host's, whole
  */
 struct guest {
 	void (*code)(void);
@@ -56,9 +57,10 @@ struct guest {
 	u32 int_ctl, event_inj;
 	int next;
 	bool host_if, guest_if, single_step, step_vmrun;
-	bool host_asid, no_svme;	/* VMRUN refuses either */
+	bool host_asid, no_svme, no_pe;	/* VMRUN refuses each */
 	u64 sel[2];
 	u64 preset;
+	u16 tr_type;
 };
 
 /* What came of it. */
@@ -111,7 +113,7 @@ static void write_vmcb(const struct guest *g)
 	s->idtr.base = (unsigned long)guest_idt.gates;
 	s->idtr.limit = sizeof(guest_idt.gates) - 1;
 	s->efer = rd(MSR_EFER) & ~(g->no_svme ? EFER_SVME : 0);
-	s->cr0 = native_read_cr0();
+	s->cr0 = native_read_cr0() & ~(g->no_pe ? X86_CR0_PE : 0);
 	s->cr2 = g->cr2;
 	s->cr3 = __read_cr3();
 	s->cr4 = __read_cr4();
@@ -123,6 +125,16 @@ static void write_vmcb(const struct guest *g)
 	s->rsp = (unsigned long)(guest_stack + sizeof(guest_stack));
 	s->rax = g->rax;
 	rdmsrl(MSR_IA32_CR_PAT, s->g_pat);
+}
+
+static void vmsave(struct vmcb *vmcb)
+{
+	asm volatile("vmsave %%rax" :: "a" (virt_to_phys(vmcb)) : "memory");
+}
+
+static void vmload(struct vmcb *vmcb)
+{
+	asm volatile("vmload %%rax" :: "a" (virt_to_phys(vmcb)) : "memory");
 }
 
 /* Enter the guest with the counters as the test wants them. */
@@ -151,6 +163,13 @@ static void enter(const struct guest *g, struct outcome *o)
 			rig_apic_write(APIC_LVTPC, lvtpc);
 		wr(RIG_AMD_CTR(0), g->preset & RIG_AMD_WIDTH);
 
+		if (g->tr_type) {
+			vmsave(page.host);
+			*page.vmcb = *page.host;
+			page.vmcb->save.tr.attrib = g->tr_type;
+			vmload(page.vmcb);
+			write_vmcb(g);
+		}
 		rig_idt_load(&host_idt);
 		wr(RIG_AMD_SEL(1), g->sel[1]);
 		wr(RIG_AMD_SEL(0), g->sel[0]);
@@ -159,6 +178,8 @@ static void enter(const struct guest *g, struct outcome *o)
 			      (g->step_vmrun ? RIG_SVM_STEP : 0));
 		wr(RIG_AMD_SEL(0), 0);
 		wr(RIG_AMD_SEL(1), 0);
+		if (g->tr_type)
+			vmload(page.host);
 		o->pending = vector_pending(VECTOR_FIXED);
 		o->guest_irqs = rig_guest_irqs;
 		if (o->pending)
@@ -223,6 +244,8 @@ static void failed_vmrun_saves_nothing(struct kunit *test)
 		  .host_asid = true },
 		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
 		  .no_svme = true },
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
+		  .no_pe = true },
 	};
 	struct outcome o;
 	int i;
@@ -579,6 +602,27 @@ static void injected_nmi_masks_none(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, o.host_irqs, 1, "the counter's, after STGI");
 }
 
+/* VMLOAD gives a guest any TR: the processor looks at no attribute of it but the size of the TSS. */
+static void stack_from_any_tr(struct kunit *test)
+{
+	static const u16 types[] = { 0x8b, 0x0b, 0x89, 0x0f, 0x9b };
+	struct guest g = {
+		.code = rig_guest_nop10,
+		.event_inj = SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_NMI | X86_TRAP_NMI,
+	};
+	struct outcome o;
+	int i;
+
+	guest_idt.gates[X86_TRAP_NMI].bits.ist = 1 + IST_INDEX_NMI;
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		g.tr_type = types[i];
+		enter(&g, &o);
+		EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "TR %#x", types[i]);
+		KUNIT_EXPECT_EQ_MSG(test, o.guest_irqs, 1, "TR %#x: handler", types[i]);
+	}
+	guest_idt.gates[X86_TRAP_NMI].bits.ist = 0;
+}
+
 static void pmi_nmi_in_guest(struct kunit *test)
 {
 	struct outcome o;
@@ -746,6 +790,7 @@ static void gif_holds_nmi(struct kunit *test)
 static void rig_svm_suite_exit(struct kunit_suite *suite)
 {
 	free_page((unsigned long)page.vmcb);
+	free_page((unsigned long)page.host);
 	free_page((unsigned long)page.hsave);
 	free_pages((unsigned long)page.iopm, IOPM_ORDER);
 	free_pages((unsigned long)page.msrpm, MSRPM_ORDER);
@@ -754,10 +799,11 @@ static void rig_svm_suite_exit(struct kunit_suite *suite)
 static int rig_svm_suite_init(struct kunit_suite *suite)
 {
 	page.vmcb = (void *)get_zeroed_page(GFP_KERNEL);
+	page.host = (void *)get_zeroed_page(GFP_KERNEL);
 	page.hsave = (void *)get_zeroed_page(GFP_KERNEL);
 	page.iopm = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, IOPM_ORDER);
 	page.msrpm = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, MSRPM_ORDER);
-	return page.vmcb && page.hsave && page.iopm && page.msrpm ? 0 : -ENOMEM;
+	return page.vmcb && page.host && page.hsave && page.iopm && page.msrpm ? 0 : -ENOMEM;
 }
 
 static int enter_times(unsigned int n)
@@ -817,6 +863,7 @@ static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(vmrun_is_one_step),
 	KUNIT_CASE(pmi_nmi_exits),
 	KUNIT_CASE(injected_nmi_masks_none),
+	KUNIT_CASE(stack_from_any_tr),
 	KUNIT_CASE(pmi_nmi_in_guest),
 	KUNIT_CASE(pmi_fixed_exits),
 	KUNIT_CASE(pmi_fixed_without_masking),
