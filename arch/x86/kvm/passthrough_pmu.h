@@ -102,6 +102,9 @@ u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set);
 void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu, u64 value);
+void kvm_passthrough_lbr_wake(struct kvm_vcpu *vcpu);
+u64 kvm_passthrough_lbr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *reg);
+void kvm_passthrough_lbr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *reg, u64 value);
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 							 bool has_full_width,
 							 u64 status_foreign);
