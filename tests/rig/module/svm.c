@@ -314,6 +314,9 @@ static void msr_permission_map(struct kunit *test)
 		{ RIG_AMD_SEL(0), 2 * RIG_AMD_COUNTERS },
 		{ RIG_AMD_OLD_SEL(0), 8 },
 		{ RIG_AMD_STATUS, m->v2 ? 4 : 0 },
+		/* LBR_SELECT and DBG_EXTN_CFG, and the stack of branch records */
+		{ RIG_AMD_LBR_SELECT, m->v2 ? 2 : 0 },
+		{ RIG_AMD_LBR_FROM(0), m->v2 ? 2 * RIG_AMD_LBRS : 0 },
 	};
 	struct outcome o;
 	int i, j;
