@@ -14,8 +14,8 @@
  * values in counters, see perf_guest_leave(), with X86_GUEST_LBR_BIT for the records.
  *
  * Whether branches are recorded is none of this file's business: it is DEBUGCTL, LBR_CTL or
- * DBG_EXTN_CFG that says so, which are the guest's in guest mode only, and which perf has cleared when
- * it lent the PMU.
+ * DBG_EXTN_CFG that says so, which are the guest's in guest mode only, and which perf has
+ * cleared when it lent the PMU.
  *
  * The registers are accessed one by one. XSAVES has all architectural records at once, but
  * saves and loads LBR_CTL with them, needs an area of 1.4 kB with an alignment of its own,
@@ -79,6 +79,18 @@ bool perf_has_guest_ler(void)
 	return is_arch();
 }
 EXPORT_SYMBOL_GPL(perf_has_guest_ler);
+
+/**
+ * perf_host_records_branches - does an event of the host use the records of this CPU?
+ *
+ * Context: Interrupts off.
+ * Return: true if hardware may be adding records to them.
+ */
+bool perf_host_records_branches(void)
+{
+	return __this_cpu_read(cpu_hw_events.lbr_users);
+}
+EXPORT_SYMBOL_GPL(perf_host_records_branches);
 
 static void read_lbr(struct x86_guest_lbr *lbr)
 {

@@ -8,7 +8,8 @@
  *
  * If the guest has it set, hardware gets it right before VMRUN, with no branch in between,
  * and it is cleared right after #VMEXIT, before the first branch: see __svm_vcpu_run().
- * Interrupts of all kinds are off there.
+ * Interrupts of all kinds are off there.  The same way, what the host records is stopped
+ * for guests that don't own the PMU.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -105,11 +106,29 @@ static void update_dbg_extn_cfg(struct kvm_vcpu *vcpu)
 {
 	struct vcpu_svm *svm = to_svm(vcpu);
 
-	svm->dbg_extn_cfg_guest = 0;
-	if (!(vcpu_to_pmu(vcpu)->left & X86_GUEST_LBR_BIT) || !is_recording(vcpu))
+	svm->switch_dbg_extn_cfg = (vcpu_to_pmu(vcpu)->left & X86_GUEST_LBR_BIT) &&
+				   is_recording(vcpu);
+	svm->dbg_extn_cfg_guest = svm->dbg_extn_cfg_host | DBG_EXTN_CFG_LBRV2EN;
+}
+
+/**
+ * svm_keep_out_of_host_records - stop what the host records while a guest runs
+ * @vcpu: vCPU that doesn't own the PMU, about to run
+ *
+ * Nobody could tell the addresses of the guest from those of the host.
+ *
+ * Context: IRQs off.
+ */
+void svm_keep_out_of_host_records(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_svm *svm = to_svm(vcpu);
+
+	svm->switch_dbg_extn_cfg = perf_host_records_branches();
+	if (likely(!svm->switch_dbg_extn_cfg))
 		return;
 
-	svm->dbg_extn_cfg_guest = svm->dbg_extn_cfg_host | DBG_EXTN_CFG_LBRV2EN;
+	rdmsrl(MSR_AMD_DBG_EXTN_CFG, svm->dbg_extn_cfg_host);
+	svm->dbg_extn_cfg_guest = svm->dbg_extn_cfg_host & ~DBG_EXTN_CFG_LBRV2EN;
 }
 
 /**
@@ -155,6 +174,9 @@ void svm_passthrough_lbr_update(struct kvm_vcpu *vcpu)
 	bool open = lbr->nr && lbr->awake && kvm_vcpu_owns_pmu(vcpu);
 	u32 *msrpm = to_svm(vcpu)->msrpm;
 	int i;
+
+	/* It may have been the host's to switch up to now. */
+	update_dbg_extn_cfg(vcpu);
 
 	if (!open && !lbr->open)
 		return;
