@@ -28,7 +28,7 @@
 #include "vm.h"
 
 /* What may differ, and why.  An entry that never applies where it should is an error. */
-enum { CYCLES, VMRUN, MODELLED, EMULATED, SHARED, DIFFERENCES };
+enum { CYCLES, VMRUN, MODELLED, EMULATED, SHARED, FROZEN, DIFFERENCES };
 
 static struct difference {
 	const char *name, *reason;
@@ -63,6 +63,13 @@ static struct difference {
 		"bits of the status that a guest without SGX, or of an earlier version, doesn't have, and what PERF_METRICS "
 		"needs, which guests may not have; nobody else is concerned",
 		true, false,
+	},
+	/* Too rare for each seed to have it */
+	[FROZEN] = {
+		"frozen",
+		"with a virtualized local APIC KVM hears of a write to LVTPC when it is over: that instruction may have frozen a "
+		"counter at 0, or an earlier one whose interrupt was masked, and KVM takes it for the latter",
+		false, false,
 	},
 };
 
@@ -255,6 +262,11 @@ static u32 compare(const struct pmu *pmu, const struct op *ops, const struct rec
 	for (i = 0; i < count; i++) {
 		int inexact = model_step(&s, &ops[i], want), why = explain(&s, &got[i], want, inexact, guest);
 
+		/* From there on it is another program. */
+		if (why == DIFFERENCES && guest && s.frozen_unmasking) {
+			differences[FROZEN].times++;
+			return count;
+		}
 		if (why == DIFFERENCES)
 			return i;
 		if (why >= 0)
@@ -511,6 +523,9 @@ static void guest(const char *results_file)
 			if (got[i].rip == as_native[i].rip &&
 			    explain(&s, &got[i], &as_native[i], inexact, true) != DIFFERENCES)
 				continue;
+			/* See compare(). */
+			if (s.frozen_unmasking)
+				break;
 			printf("# in a guest, seed %" PRIu64 ", operation %u:\n", results.seed + n, i);
 			print_op(i, &ops[i]);
 			print_record("have", &got[i]);

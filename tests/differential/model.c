@@ -524,6 +524,17 @@ static u64 read_register(const struct state *s, u32 msr)
 
 /* ---- the machine, instruction by instruction: see machine.S ---- */
 
+static void write_lvtpc(struct state *s, u32 value)
+{
+	bool unmasks = s->lvtpc_apic & LVTPC_MASKED && !(value & LVTPC_MASKED);
+	bool frozen = s->status & STATUS_CTR_FRZ;
+
+	s->lvtpc_apic = value;
+	retire(s, 'I', false);
+	if (unmasks && !frozen && s->status & STATUS_CTR_FRZ)
+		s->frozen_unmasking = true;
+}
+
 static void nmi(struct state *s, bool user)
 {
 	s->nmi = false;
@@ -547,8 +558,7 @@ static void nmi(struct state *s, bool user)
 	retires(s, "IC");
 	if (s->handler & HANDLER_REARM) {
 		retires(s, "II");
-		s->lvtpc_apic = s->lvtpc;
-		retires(s, "I");
+		write_lvtpc(s, s->lvtpc);
 	}
 	retires(s, "III");
 	s->in_nmi = false;
@@ -645,8 +655,8 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 	case OP_LVTPC:
 		retires(s, "II");
 		s->lvtpc = op->value;
-		s->lvtpc_apic = op->value;
-		retires(s, "IB");
+		write_lvtpc(s, op->value);
+		retires(s, "B");
 		break;
 	case OP_READ_LVTPC:
 		retires(s, "I");

@@ -5,8 +5,8 @@
  *	storm SEED CHANGES	until the PMU has changed its owner so often
  *
  * Up to three VMs of one to three vCPUs count and sample loops of known length (guest.S), beside one whose vPMU is
- * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs; events of
- * the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go offline, the watchdog is turned
+ * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs, wherever
+ * each vCPU happens to be; events of the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go offline, the watchdog is turned
  * on and off, code is patched, a module comes and goes. Each count of each guest must be exact, and each sample there;
  * a task of the host that counts its own loops must see no more and no less than without guests; memory must not
  * dwindle.
@@ -126,9 +126,12 @@ static struct {
 	int kvm, fd, vcpus;
 	int vcpu[GUEST_VCPUS];
 	struct kvm_run *run[GUEST_VCPUS];
+	pthread_t thread[GUEST_VCPUS];
+	/* All threads meet here, before a VM begins and twice while it moves. */
+	pthread_barrier_t all;
 	long run_size;
 	char *memory;
-	bool perf_based;
+	bool perf_based, moving;
 	u64 seed;
 	struct told *told;
 	pthread_mutex_t lock;
@@ -210,7 +213,9 @@ static void create_vm(void)
 		if (vm.vcpu[i] < 0 && errno == EBUSY)
 			_exit(0);
 		must(vm.vcpu[i], "KVM_CREATE_VCPU");
-		vm.run[i] = mmap(NULL, vm.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm.vcpu[i], 0);
+		/* In the place of the one before, which a signal handler may write to */
+		vm.run[i] = mmap(vm.run[i], vm.run_size, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | (vm.run[i] ? MAP_FIXED : 0), vm.vcpu[i], 0);
 		must(vm.run[i] == MAP_FAILED ? -1 : 0, "mmap of a vCPU");
 		must(ioctl(vm.vcpu[i], KVM_SET_CPUID2, &c), "KVM_SET_CPUID2");
 		must(ioctl(vm.vcpu[i], KVM_SET_MP_STATE, &runnable), "KVM_SET_MP_STATE");
@@ -248,46 +253,72 @@ static void begin(int i)
 	must(ioctl(vm.vcpu[i], KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
-/* The whole of it goes on in a fresh VM. */
-static void migrate(void)
+static __thread struct kvm_run *running;
+
+/* Before or in KVM_RUN, which ends at once */
+static void interrupted(int sig)
 {
-	static struct { struct kvm_msrs head; struct kvm_msr_entry entries[MSRS]; } msrs;
-	static struct { struct kvm_msr_list head; u32 indices[MSRS]; } list;
+	(void)sig;
+	running->immediate_exit = 1;
+}
+
+/* All vCPUs are to move, wherever they are; they see it before they run again. */
+static void request_move(int self)
+{
+	int i;
+
+	if (__atomic_exchange_n(&vm.moving, true, __ATOMIC_SEQ_CST))
+		return;
+	for (i = 0; i < vm.vcpus; i++) {
+		if (i != self)
+			pthread_kill(vm.thread[i], SIGUSR1);
+	}
+}
+
+/* What each vCPU's thread does when they move: vCPU @i goes on in a fresh VM. */
+static void migrate(int i)
+{
+	static __thread struct { struct kvm_msrs head; struct kvm_msr_entry entries[MSRS]; } msrs;
+	static __thread struct { struct kvm_msr_list head; u32 indices[MSRS]; } list;
 	struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
-	u32 i, n = 0;
+	u32 j, n = 0;
 
-	/* What the OUT was for is done. */
-	vm.run[0]->immediate_exit = 1;
-	if (ioctl(vm.vcpu[0], KVM_RUN, 0) >= 0 || errno != EINTR)
+	/* What an OUT was for is done. */
+	vm.run[i]->immediate_exit = 1;
+	if (ioctl(vm.vcpu[i], KVM_RUN, 0) >= 0 || errno != EINTR)
 		must(-1, "KVM_RUN that ends at once");
 	list.head.nmsrs = MSRS;
 	must(ioctl(vm.kvm, KVM_GET_MSR_INDEX_LIST, &list), "KVM_GET_MSR_INDEX_LIST");
-	for (i = 0; i < list.head.nmsrs; i++) {
+	for (j = 0; j < list.head.nmsrs; j++) {
 		one.head.nmsrs = 1;
-		one.entry.index = list.indices[i];
-		if (ioctl(vm.vcpu[0], KVM_GET_MSRS, &one) == 1)
+		one.entry.index = list.indices[j];
+		if (ioctl(vm.vcpu[i], KVM_GET_MSRS, &one) == 1)
 			msrs.entries[n++] = one.entry;
 	}
 	msrs.head.nmsrs = n;
-	must(ioctl(vm.vcpu[0], KVM_GET_REGS, &regs), "KVM_GET_REGS");
-	must(ioctl(vm.vcpu[0], KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	must(ioctl(vm.vcpu[0], KVM_GET_LAPIC, &lapic), "KVM_GET_LAPIC");
-	must(ioctl(vm.vcpu[0], KVM_GET_VCPU_EVENTS, &events), "KVM_GET_VCPU_EVENTS");
-	munmap(vm.run[0], vm.run_size);
-	close(vm.vcpu[0]);
-	close(vm.fd);
-	create_vm();
-	must(ioctl(vm.vcpu[0], KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
-	must(ioctl(vm.vcpu[0], KVM_SET_REGS, &regs), "KVM_SET_REGS");
-	must(ioctl(vm.vcpu[0], KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC");
-	must(ioctl(vm.vcpu[0], KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS");
-	if (ioctl(vm.vcpu[0], KVM_SET_MSRS, &msrs) != (int)n)
+	must(ioctl(vm.vcpu[i], KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	must(ioctl(vm.vcpu[i], KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
+	must(ioctl(vm.vcpu[i], KVM_GET_LAPIC, &lapic), "KVM_GET_LAPIC");
+	must(ioctl(vm.vcpu[i], KVM_GET_VCPU_EVENTS, &events), "KVM_GET_VCPU_EVENTS");
+	close(vm.vcpu[i]);
+	if (pthread_barrier_wait(&vm.all)) {
+		/* One of them makes the fresh VM; the old one goes with the last mapping of a vCPU of it. */
+		close(vm.fd);
+		create_vm();
+		__atomic_store_n(&vm.moving, false, __ATOMIC_SEQ_CST);
+		__atomic_add_fetch(&vm.told->moves, 1, __ATOMIC_RELAXED);
+	}
+	pthread_barrier_wait(&vm.all);
+	must(ioctl(vm.vcpu[i], KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+	must(ioctl(vm.vcpu[i], KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	must(ioctl(vm.vcpu[i], KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC");
+	must(ioctl(vm.vcpu[i], KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS");
+	if (ioctl(vm.vcpu[i], KVM_SET_MSRS, &msrs) != (int)n)
 		must(-1, "KVM_SET_MSRS");
-	__atomic_add_fetch(&vm.told->moves, 1, __ATOMIC_RELAXED);
 }
 
 /* Filters that take nothing from the guest, but have to be looked at */
@@ -330,7 +361,16 @@ static void *run_vcpu(void *arg)
 
 	state = vm.seed + i;
 	begin(i);
+	running = vm.run[i];
+	vm.thread[i] = pthread_self();
+	pthread_barrier_wait(&vm.all);
 	for (;;) {
+		running->immediate_exit = 0;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&vm.moving, __ATOMIC_SEQ_CST)) {
+			migrate(i);
+			running->immediate_exit = 0;
+		}
 		if (ioctl(vm.vcpu[i], KVM_RUN, 0)) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
@@ -357,8 +397,8 @@ static void *run_vcpu(void *arg)
 		__atomic_add_fetch(&vm.told->rounds, a->rounds - counted, __ATOMIC_RELAXED);
 		__atomic_add_fetch(&vm.told->samples, (a->rounds - counted) * a->samples, __ATOMIC_RELAXED);
 		counted = a->rounds;
-		if (vm.vcpus == 1 && one_in(40))
-			migrate();
+		if (one_in(40))
+			request_move(i);
 		else if (one_in(60))
 			filters();
 		else if (one_in(30))
@@ -370,14 +410,17 @@ static void *run_vcpu(void *arg)
 static void vm_process(struct told *t, bool perf_based, u64 seed)
 {
 	pthread_t thread;
+	struct sigaction action = { .sa_handler = interrupted };
 	u64 nmi;
 	int i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigaction(SIGUSR1, &action, NULL);
 	state = vm.seed = seed;
 	vm.told = t;
 	vm.perf_based = perf_based;
 	vm.vcpus = 1 + below(GUEST_VCPUS);
+	pthread_barrier_init(&vm.all, NULL, vm.vcpus);
 	vm.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	must(vm.kvm, "/dev/kvm");
 	vm.run_size = ioctl(vm.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);

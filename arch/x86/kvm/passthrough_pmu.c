@@ -1398,6 +1398,21 @@ static bool is_frozen(struct kvm_pmu *pmu)
 	return pmu->global_status & GLOBAL_STATUS_COUNTERS_FROZEN;
 }
 
+/* The bits of the status by which an interrupt of a counter freezes. */
+static u64 freezes(struct kvm_pmu *pmu)
+{
+	u64 bits = GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
+
+	bits &= ~pmu->global_status_rsvd;
+	return bits ? kvm_pmu_call(passthrough_freeze)(pmu_to_vcpu(pmu)) & bits : 0;
+}
+
+static void make_pmi(struct kvm_pmu *pmu, u64 status)
+{
+	kvm_make_request(KVM_REQ_PMI, pmu_to_vcpu(pmu));
+	kvm_passthrough_pmu_change_status(pmu, 0, status | freezes(pmu));
+}
+
 /**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
  * @pmc: counter that would have counted the event
@@ -1407,8 +1422,8 @@ static bool is_frozen(struct kvm_pmu *pmu)
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 {
 	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
-	u64 now, status;
 	bool in_hw;
+	u64 now;
 
 	guard(irqsave)();
 
@@ -1426,13 +1441,76 @@ void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 	if (pmc->counter)
 		return;
 
-	status = BIT_ULL(pmc->idx);
-	if (wants_pmi(pmc)) {
-		kvm_make_request(KVM_REQ_PMI, pmc->vcpu);
-		if (pmu->may_freeze)
-			status |= kvm_pmu_call(passthrough_freeze)(pmc->vcpu);
+	if (wants_pmi(pmc))
+		make_pmi(pmu, BIT_ULL(pmc->idx));
+	else
+		kvm_passthrough_pmu_change_status(pmu, 0, BIT_ULL(pmc->idx));
+}
+
+/* Does hardware count the kernel's instructions with it? */
+static bool counts_kernel_insns(struct kvm_pmc *pmc)
+{
+	struct kvm_pmu *pmu = pmc_to_pmu(pmc);
+
+	if (!counts_insns(pmc))
+		return false;
+
+	if (pmc_is_gp(pmc))
+		return enables(pmc->eventsel_hw) && pmc->eventsel_hw & ARCH_PERFMON_EVENTSEL_OS;
+
+	return fixed_ctrl_field(pmu->fixed_ctr_ctrl_hw, pmc->idx - KVM_FIXED_PMC_BASE_IDX) &
+	       INTEL_FIXED_0_KERNEL;
+}
+
+/**
+ * kvm_passthrough_pmu_lvtpc_written - the guest's instruction that wrote LVTPC is over
+ * @vcpu: vCPU of any VM
+ *
+ * Where hardware virtualizes the local APIC, it has counted the instruction when KVM
+ * hears of it, with an LVTPC that was still masked.  But the overflow that it may have
+ * made comes after the write, and so does its interrupt.
+ *
+ * Context: vCPU loaded; LVTPC has its new value, and hardware the old one.
+ */
+void kvm_passthrough_pmu_lvtpc_written(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 counters, overflowed = 0;
+	struct kvm_pmc *pmc;
+	int i;
+
+	if (!kvm_vcpu_has_passthrough_pmu(vcpu) || pmu->lvtpc_unmasked ||
+	    kvm_lapic_get_reg(vcpu->arch.apic, APIC_LVTPC) & APIC_LVT_MASKED)
+		return;
+
+	counters = kvm_passthrough_pmu_insn_counters(pmu) &
+		   bitmap_read(pmu->all_valid_pmc_idx, 0, X86_PMC_IDX_MAX);
+	if (kvm_pmu_has_perf_global_ctrl(pmu))
+		counters &= kvm_passthrough_pmu_global_ctrl(pmu);
+	if (!counters)
+		return;
+
+	guard(irqsave)();
+
+	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&counters) {
+		u64 now = pmc->counter;
+
+		if (!counts_kernel_insns(pmc) || !makes_pmi(pmc))
+			continue;
+
+		if (is_value_in_hw(pmc))
+			rdpmcl(counter_rdpmc(pmc), now);
+		if (!(now & pmc_bitmask(pmc)))
+			overflowed |= BIT_ULL(pmc->idx);
 	}
-	kvm_passthrough_pmu_change_status(pmu, 0, status);
+	/* Frozen, they may have stopped there before. */
+	if (!overflowed || is_frozen(pmu))
+		return;
+
+	if (pmu->in_hw)
+		see_status(pmu);
+	if (pmu->global_status & overflowed)
+		make_pmi(pmu, 0);
 }
 
 static u32 fixed_counters(struct kvm_pmu *pmu)

@@ -87,6 +87,7 @@ void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu);
 void __kvm_passthrough_pmu_reclaim(struct kvm_vcpu *vcpu);
 void kvm_passthrough_pmu_return(void);
 void kvm_passthrough_pmu_update_lvtpc(struct kvm_vcpu *vcpu);
+void kvm_passthrough_pmu_lvtpc_written(struct kvm_vcpu *vcpu);
 void kvm_passthrough_pmu_forget_cleared(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_load_status(u64 want, u64 mask);
 u64 kvm_passthrough_pmu_put_status(u64 mask);

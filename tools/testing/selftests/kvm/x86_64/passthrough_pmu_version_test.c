@@ -275,25 +275,51 @@ static void assert_frozen(struct kvm_vcpu *vcpu, uint64_t overflow)
 		     "counter after the thaw");
 }
 
+/* A counter overflows after @left instructions. */
+static struct kvm_vm *overflow(struct kvm_vcpu **vcpu, enum guest_op op, uint64_t debugctl,
+			       unsigned int left)
+{
+	struct kvm_vm *vm = vm_create_passthrough_guest(vcpu);
+
+	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	nr_pmis = 0;
+	sync_global_to_guest(vm, nr_pmis);
+	guest_do(*vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+
+	guest_wrmsr(*vcpu, global_ctrl_msr(), 0);
+	guest_wrmsr(*vcpu, MSR_IA32_DEBUGCTLMSR, debugctl);
+	guest_wrmsr(*vcpu, gp_selector_msr(0), EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+	guest_wrmsr(*vcpu, gp_counter_msr(0), GENMASK_ULL(model.width_gp - 1, 0) - left + 1);
+	guest_do(*vcpu, op, global_ctrl_msr(), 3, 1000);
+
+	return vm;
+}
+
 /* The counter overflows in hardware, or when KVM counts for it. */
 static void check_freeze(enum guest_op op)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
-	vm = vm_create_passthrough_guest(&vcpu);
-	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_pmi_handler);
-	nr_pmis = 0;
-	sync_global_to_guest(vm, nr_pmis);
-	guest_do(vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
-
-	guest_wrmsr(vcpu, global_ctrl_msr(), 0);
-	guest_wrmsr(vcpu, MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE_LBRS | DEBUGCTL_FREEZE_PERFMON);
-	guest_wrmsr(vcpu, gp_selector_msr(0), EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
-	guest_wrmsr(vcpu, gp_counter_msr(0), GENMASK_ULL(model.width_gp - 1, 0) - 499);
-	guest_do(vcpu, op, global_ctrl_msr(), 3, 1000);
+	vm = overflow(&vcpu, op, DEBUGCTL_FREEZE_LBRS | DEBUGCTL_FREEZE_PERFMON, 500);
 	assert_frozen(vcpu, 1);
 	kvm_vm_free(vm);
+}
+
+/* Branch records freeze alone, too, whichever instruction it was. */
+static void check_freeze_lbrs(enum guest_op op)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
+
+	for (i = 0; i < GUEST_COUNT_CPUID_INSNS; i++) {
+		vm = overflow(&vcpu, op, DEBUGCTL_FREEZE_LBRS, 500 + i);
+		sync_global_from_guest(vm, nr_pmis);
+		TEST_ASSERT(nr_pmis == 1, "Wanted 1 PMI, got %lu", nr_pmis);
+		TEST_ASSERT_EQ(guest_rdmsr(vcpu, MSR_CORE_PERF_GLOBAL_STATUS), STATUS_LBR_FRZ | 1);
+		kvm_vm_free(vm);
+	}
 }
 
 TEST(freeze_on_pmi)
@@ -303,6 +329,8 @@ TEST(freeze_on_pmi)
 		SKIP(return, "no version 4");
 	check_freeze(GUEST_COUNT);
 	check_freeze(GUEST_COUNT_CPUID);
+	check_freeze_lbrs(GUEST_COUNT);
+	check_freeze_lbrs(GUEST_COUNT_CPUID);
 }
 
 /* A frozen PMU is the guest's own affair, and travels with it. */
