@@ -532,7 +532,8 @@ static void write_lvtpc(struct state *s, u32 value)
 	s->lvtpc_apic = value;
 	retire(s, 'I', false);
 	if (unmasks && !frozen && s->status & STATUS_CTR_FRZ)
-		s->frozen_unmasking = true;
+		/* An operation's tail comes when PMIs have been recorded. */
+		s->frozen_unmasking = 2;
 }
 
 static void nmi(struct state *s, bool user)
@@ -580,6 +581,8 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 	int n, inexact = 0;
 
 	memset(r, 0, sizeof(*r));
+	if (s->frozen_unmasking)
+		s->frozen_unmasking--;
 	retires(s, "IIIIIIIIB");
 	switch (op->kind) {
 	case OP_WRMSR:

@@ -102,7 +102,7 @@ struct state {
 	u32 move, ports;	/* after so many OP_PORT the guest is moved; how many there were */
 	u64 pmi_status;
 	bool pmi, nmi, in_nmi;
-	bool frozen_unmasking;	/* the instruction that unmasked LVTPC froze the counters */
+	u8 frozen_unmasking;	/* operations left in which it shows that an unmasking of LVTPC froze the counters */
 };
 
 void model_reset(struct state *s, const struct pmu *pmu);

@@ -5,11 +5,11 @@
  *	storm SEED CHANGES	until the PMU has changed its owner so often
  *
  * Up to three VMs of one to three vCPUs count and sample loops of known length (guest.S), beside one whose vPMU is
- * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs, wherever
- * each vCPU happens to be; events of the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go offline, the watchdog is turned
- * on and off, code is patched, a module comes and goes. Each count of each guest must be exact, and each sample there;
- * a task of the host that counts its own loops must see no more and no less than without guests; memory must not
- * dwindle.
+ * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs, each vCPU
+ * from wherever it is; events of the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go
+ * offline, the watchdog is turned on and off, code is patched, a module comes and goes. Each count of each guest must
+ * be exact, and each sample there; a task of the host that counts its own loops must see no more and no less than
+ * without guests; memory must not dwindle.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>

@@ -1281,8 +1281,8 @@ static bool is_frozen(struct kvm_pmu *pmu)
 	return pmu->global_status & GLOBAL_STATUS_COUNTERS_FROZEN;
 }
 
-/* The bits of the status by which an interrupt of a counter freezes. */
-static u64 freezes(struct kvm_pmu *pmu)
+/* The bits of the status that an interrupt of a counter sets by freezing. */
+static u64 frozen_by_pmi(struct kvm_pmu *pmu)
 {
 	u64 bits = GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
 
@@ -1290,10 +1290,11 @@ static u64 freezes(struct kvm_pmu *pmu)
 	return bits ? kvm_pmu_call(passthrough_freeze)(pmu_to_vcpu(pmu)) & bits : 0;
 }
 
-static void make_pmi(struct kvm_pmu *pmu, u64 status)
+/* A PMI that hardware does not make, with the bits of @status for its reason */
+static void raise_pmi(struct kvm_pmu *pmu, u64 status)
 {
 	kvm_make_request(KVM_REQ_PMI, pmu_to_vcpu(pmu));
-	kvm_passthrough_pmu_change_status(pmu, 0, status | freezes(pmu));
+	kvm_passthrough_pmu_change_status(pmu, 0, status | frozen_by_pmi(pmu));
 }
 
 /**
@@ -1325,7 +1326,7 @@ void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 		return;
 
 	if (wants_pmi(pmc))
-		make_pmi(pmu, BIT_ULL(pmc->idx));
+		raise_pmi(pmu, BIT_ULL(pmc->idx));
 	else
 		kvm_passthrough_pmu_change_status(pmu, 0, BIT_ULL(pmc->idx));
 }
@@ -1386,14 +1387,12 @@ void kvm_passthrough_pmu_lvtpc_written(struct kvm_vcpu *vcpu)
 		if (!(now & pmc_bitmask(pmc)))
 			overflowed |= BIT_ULL(pmc->idx);
 	}
-	/* Frozen, they may have stopped there before. */
+	/* Frozen, they may have stopped there before; this sees the status. */
 	if (!overflowed || is_frozen(pmu))
 		return;
 
-	if (pmu->in_hw)
-		see_status(pmu);
 	if (pmu->global_status & overflowed)
-		make_pmi(pmu, 0);
+		raise_pmi(pmu, 0);
 }
 
 static u32 fixed_counters(struct kvm_pmu *pmu)

@@ -48,7 +48,7 @@ static struct {
  * @single_step: RFLAGS.TF of the guest
  * @step_vmrun: RFLAGS.TF of the host when VMRUN begins
  * @sel: selects of counter 0, 1
- * @tr_type: attributes of TR, which VMLOAD gives the guest; 0: the host's, whole
+ * @tr_type: attributes of TR that VMLOAD gives the guest; 0: the host's TR as it is
  */
 struct guest {
 	void (*code)(void);
@@ -57,7 +57,7 @@ struct guest {
 	u32 int_ctl, event_inj;
 	int next;
 	bool host_if, guest_if, single_step, step_vmrun;
-	bool host_asid, no_svme, no_pe;	/* VMRUN refuses each */
+	bool host_asid, no_svme, no_pe, no_pae;	/* VMRUN refuses each */
 	u64 sel[2];
 	u64 preset;
 	u16 tr_type;
@@ -116,7 +116,7 @@ static void write_vmcb(const struct guest *g)
 	s->cr0 = native_read_cr0() & ~(g->no_pe ? X86_CR0_PE : 0);
 	s->cr2 = g->cr2;
 	s->cr3 = __read_cr3();
-	s->cr4 = __read_cr4();
+	s->cr4 = __read_cr4() & ~(g->no_pae ? X86_CR4_PAE : 0);
 	s->dr6 = DR6_RESERVED;
 	s->dr7 = 0x400;
 	s->rflags = X86_EFLAGS_FIXED | (g->guest_if ? X86_EFLAGS_IF : 0) |
@@ -246,6 +246,8 @@ static void failed_vmrun_saves_nothing(struct kunit *test)
 		  .no_svme = true },
 		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
 		  .no_pe = true },
+		{ .code = rig_guest_nop10, .rax = 0x123456, .next = 3, .event_inj = inject,
+		  .no_pae = true },
 	};
 	struct outcome o;
 	int i;

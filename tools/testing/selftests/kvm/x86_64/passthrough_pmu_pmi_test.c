@@ -601,6 +601,90 @@ TEST(overflow_while_lvtpc_is_masked)
 		      GUEST_PMI_VECTOR, &counters[0], 0);
 }
 
+/* What the guest writes, and the count up to then, with the write and one instruction more */
+static struct {
+	uint64_t counter;
+	uint32_t lvtpc;
+	uint32_t count;
+} unmask;
+
+static void guest_xapic_pmi_handler(struct ex_regs *regs)
+{
+	pmi.nr++;
+	xapic_write_reg(APIC_EOI, 0);
+}
+
+static void guest_unmasks(void)
+{
+	uint32_t low, high, index;
+
+	xapic_enable();
+	asm volatile("sti; nop");
+	for (;;) {
+		xapic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR | APIC_LVT_MASKED);
+		wrmsr(status_clear_msr(), 1);
+		wrmsr(counters[0].msr, unmask.counter);
+		low = 1;
+		high = 0;
+		index = global_ctrl_msr();
+		asm volatile("wrmsr; nop; nop; nop; nop;"
+			     "movl %[lvtpc], (%[reg]);"
+			     "xor %%ecx, %%ecx; rdpmc"
+			     : "+a" (low), "+d" (high), "+c" (index)
+			     : [lvtpc] "r" (unmask.lvtpc),
+			       [reg] "r" (APIC_DEFAULT_GPA + APIC_LVTPC)
+			     : "memory");
+		unmask.count = low;
+		guest_loop(1000);
+		wrmsr(global_ctrl_msr(), 0);
+		GUEST_SYNC(0);
+	}
+}
+
+/*
+ * The local APIC may be virtualized, so that the write is over when KVM hears of it.  The
+ * overflow that it makes itself interrupts all the same, as do those that follow.
+ */
+TEST(overflow_by_the_write_that_unmasks_lvtpc)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int first, n;
+
+	/* For the guest, VMRUN counts as well. */
+	if (!host_cpu_is_intel)
+		SKIP(return, "which instruction overflows is not known");
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_unmasks);
+	virt_pg_map(vm, APIC_DEFAULT_GPA, APIC_DEFAULT_GPA);
+	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_xapic_pmi_handler);
+	sync_global_to_guest(vm, counters);
+	vcpu_set_msr(vcpu, global_ctrl_msr(), 0);
+	vcpu_set_msr(vcpu, gp_selector_msr(0), EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+
+	unmask.counter = 0;
+	unmask.lvtpc = GUEST_PMI_VECTOR | APIC_LVT_MASKED;
+	sync_global_to_guest(vm, unmask);
+	run_silent_round(vcpu, 0);
+	sync_global_from_guest(vm, unmask);
+	first = unmask.count - 1;
+	TEST_ASSERT(first > 4 && first < 10, "The write is instruction %d", first);
+
+	for (n = 1; n < first + 10; n++) {
+		start_handler(vm, true);
+		unmask.counter = before(n);
+		unmask.lvtpc = GUEST_PMI_VECTOR;
+		sync_global_to_guest(vm, unmask);
+		run_silent_round(vcpu, 0);
+		sync_global_from_guest(vm, pmi);
+		/* Of one before it the interrupt may be late enough. */
+		TEST_ASSERT(pmi.nr == 1 || (n < first && !pmi.nr),
+			    "Overflow by instruction %d, LVTPC unmasked by %d: got %lu PMIs", n,
+			    first, pmi.nr);
+	}
+	kvm_vm_free(vm);
+}
+
 /*
  * A counter that is narrower than hardware's passes 0 again and again, and nobody sets
  * it anew: each time interrupts, in one KVM_RUN.
