@@ -16,7 +16,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 MACHINES = os.path.join(HERE, "../../rig/machines")
 VENDORS = ("intel", "amd")
-KINDS = ("perf", "slow", "debug", "fails", "smp", "both", "only", "checks", "needs")
+KINDS = ("perf", "slow", "debug", "fails", "smp", "both", "only", "checks", "needs", "again")
 
 
 def suite_runs():
@@ -29,9 +29,9 @@ def suite_runs():
 
 
 def rules():
-    """[(line number, kind, test, where)] of the list."""
+    """[(line number, kind, test, where, reason)] of the list."""
     with open(os.path.join(HERE, "except"), encoding="utf-8") as f:
-        return [(number, *line.split(None, 3)[:3]) for number, line in enumerate(f, 1)
+        return [(number, *line.split(None, 3)) for number, line in enumerate(f, 1)
                 if line.strip() and not line.startswith("#")]
 
 
@@ -50,12 +50,14 @@ def main():
         variant, _, log = arg.partition("=")
         ran[f"{machine}.{variant}"], known = tests(log)
         names |= known
-    for number, kind, test, where in rules():
+    for number, kind, test, where, reason in rules():
         at = f"except, line {number}: {test}"
         if kind not in KINDS:
             wrong.append(f"{at}: no kind '{kind}'")
         elif test not in names:
             wrong.append(f"{at}: there is no such test")
+        elif kind == "again" and not reason.rpartition("fails with: ")[2].strip():
+            wrong.append(f"{at}: does not say what it fails with")
         elif kind == "only":
             for run in where.split(","):
                 if run not in runs:
