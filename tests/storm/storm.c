@@ -682,6 +682,31 @@ static void one_thing(void)
 	}
 }
 
+static u64 milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
+}
+
+/* Nobody runs for a while; events and what VMs own stay as they are. */
+static void rest(u64 ms, pid_t counting)
+{
+	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	int i;
+
+	kill(counting, SIGSTOP);
+	for (i = 0; i < VMS; i++)
+		kill(vms[i].pid, SIGSTOP);
+	nanosleep(&pause, NULL);
+	kill(counting, SIGCONT);
+	for (i = 0; i < VMS; i++) {
+		if (!vms[i].stopped)
+			kill(vms[i].pid, SIGCONT);
+	}
+}
+
 static u64 available(void)
 {
 	char line[100];
@@ -712,17 +737,19 @@ static void quiet(void)
 int main(int argc, char **argv)
 {
 	u64 changes, loads, last = 0, sum = 0, before = 0, after, end_of_warming;
-	u64 rounds = 0, samples = 0, moves = 0, starts = 0;
+	u64 rounds = 0, samples = 0, moves = 0, starts = 0, begin_ms, ms, pace, rests = 0;
 	u32 eax, ebx, ecx, edx;
 	struct timespec pause = { 0 };
 	bool warm = false;
 	pid_t counting;
 	int i, alive = 0;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: %s SEED CHANGES\n", argv[0]);
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: %s SEED CHANGES [SECONDS, over which they are spread]\n", argv[0]);
 		return 2;
 	}
+	pace = argc == 4 ? strtoull(argv[3], NULL, 0) * 1000 : 0;
+	begin_ms = milliseconds();
 	state = strtoull(argv[1], NULL, 0);
 	changes = strtoull(argv[2], NULL, 0);
 	end_of_warming = changes / 10;
@@ -757,6 +784,11 @@ int main(int argc, char **argv)
 		if (loads > last)
 			sum += loads - last;
 		last = loads;
+		ms = begin_ms + pace * sum / changes - milliseconds();
+		if (pace && (int64_t)ms > 2000) {
+			rest(ms, counting);
+			rests++;
+		}
 		/* Caches and lists have their size then. */
 		if (!warm && sum >= end_of_warming) {
 			warm = true;
@@ -786,6 +818,9 @@ int main(int argc, char **argv)
 	printf("# %llu changes of owner; VMs: %llu started, %llu killed, moved between CPUs %llu times, to a fresh VM %llu "
 	       "times\n", (unsigned long long)sum, (unsigned long long)starts, (unsigned long long)killed,
 	       (unsigned long long)moved, (unsigned long long)moves);
+	printf("# %llu seconds, %llu rests; memory: %llu KiB available when it was warm, %llu in the end\n",
+	       (unsigned long long)(milliseconds() - begin_ms) / 1000, (unsigned long long)rests,
+	       (unsigned long long)before, (unsigned long long)after);
 	printf("# guests: %llu rounds, %llu samples; a task counted itself %llu times\n", (unsigned long long)rounds,
 	       (unsigned long long)samples, (unsigned long long)told[VMS].rounds);
 	printf("# events of the host: %llu, %llu refused; CPU offline %llu times, watchdog turned %llu times, %llu traces, "
