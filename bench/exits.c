@@ -16,18 +16,22 @@
  *	cpuid-both	both have an event like the watchdog's, the host and the guest
  *	cpuid-three	three counters of the guest count cycles, and the host has three events that leave guests out
  *	cpuid-three-no-pmu	the host's three events alone: CPUID exits of a VM whose PMU user space has disabled
+ *	cpuid-branches	CPUID exits of a guest that records branches
  *	interrupt	the guest spins, and a timer of the host interrupts it, about N times
  *	interrupt-no-pmu	the same with a VM whose PMU user space has disabled
  *	interrupt-cycles	the same with a guest that counts cycles
  *	fault		EPT or NPT violations: the guest touches a page for the first time; no instruction is emulated
  *	selector	the guest writes a selector, as when it switches to a task with another event
  *	turns		two vCPUs that take turns on a CPU: each exits to user space, then the other one runs
+ *	turns-branches	the same, and both record branches
  *	cr4		KVM_SET_SREGS with another CR4: the runtime bits of CPUID change
  *
  * or, without a VM:
  *
  *	event		perf_event_open() of cycles of the own task, without modifiers, and its end
  *	fork		fork() of a task with four events that the child inherits, until the child is gone
+ *
+ * Exit status 3: KVM does not give guests what this needs, branch records.
  *
  * With "call" it runs in a guest, and asks the host to set the marks (see l2 -h). With "tsc" for MARK it prints
  * "exits: ticks N", those of the TSC between the marks, and needs no emulator.
@@ -65,6 +69,12 @@
 #define INTEL_CYCLES	0x3c
 #define AMD_CYCLES	0x76
 #define INSTRUCTIONS	0xc0
+
+#define DEBUGCTL	0x1d9		/* bit 0 enables branch records that are the model's */
+#define LBR_CTL		0x14ce		/* the architectural ones, CPUID.7:EDX[19] */
+#define LBR_CTL_ALL	0x7f0007	/* enabled, in the kernel and in user mode, all kinds */
+#define DBG_EXTN_CFG	0xc000010f	/* AMD's */
+#define LBRV2_ENABLED	0x40
 
 /* Real mode. The counter is in CX: 65535 at most. */
 static const uint8_t code_user[] = { 0xe6, 0x00, 0xeb, 0xfc };			/* out %al, $0; jmp to it */
@@ -288,15 +298,20 @@ static void enter(struct vm *vm)
 		fail("KVM_RUN");
 }
 
-static bool is_amd(void)
+static const struct kvm_cpuid_entry2 *leaf(uint32_t function)
 {
 	unsigned int i;
 
 	for (i = 0; i < cpuid->nent; i++) {
-		if (!cpuid->entries[i].function)
-			return cpuid->entries[i].ebx == 0x68747541;	/* "Auth" */
+		if (cpuid->entries[i].function == function && !cpuid->entries[i].index)
+			return &cpuid->entries[i];
 	}
-	return false;
+	return NULL;
+}
+
+static bool is_amd(void)
+{
+	return leaf(0)->ebx == 0x68747541;	/* "Auth" */
 }
 
 static uint32_t selector(void)
@@ -324,6 +339,36 @@ static void count(struct vm *vm, unsigned int i, uint32_t event)
 		fail("KVM_SET_MSRS");
 }
 
+/* Some values KVM takes and drops. */
+static bool set_msr(struct vm *vm, uint32_t index, uint64_t data)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head.nmsrs = 1, .entry = { .index = index, .data = data } };
+
+	return ioctl(vm->vcpu, KVM_SET_MSRS, &msrs) == 1 && ioctl(vm->vcpu, KVM_GET_MSRS, &msrs) == 1 &&
+	       msrs.entry.data == data;
+}
+
+/* The guest records branches from its first instruction on. */
+static void record_branches(struct vm *vm)
+{
+	const struct kvm_cpuid_entry2 *seven = leaf(7);
+	bool done;
+
+	if (is_amd())
+		done = set_msr(vm, DBG_EXTN_CFG, LBRV2_ENABLED);
+	else if (seven && seven->edx & 1u << 19)
+		done = set_msr(vm, LBR_CTL, LBR_CTL_ALL);
+	else
+		done = set_msr(vm, DEBUGCTL, 1);
+	if (!done) {
+		fprintf(stderr, "exits: KVM gives guests no branch records\n");
+		exit(3);
+	}
+}
+
 static void prepare_selector(void)
 {
 	uint32_t value = COUNTS | cycles(), msr = selector();
@@ -337,7 +382,7 @@ static void start(struct vm *vm, unsigned int n);
 /* Another process has a vCPU, too, and runs it whenever it is told to. */
 static int there[2], back[2];
 
-static void let_other_take_turns(const uint8_t *code, size_t size)
+static void let_other_take_turns(const uint8_t *code, size_t size, bool branches)
 {
 	char byte;
 
@@ -360,6 +405,8 @@ static void let_other_take_turns(const uint8_t *code, size_t size)
 	struct vm vm = new_vm(code, size);
 
 	set_cpuid(&vm);
+	if (branches)
+		record_branches(&vm);
 	start(&vm, 1);
 	while (read(there[0], &byte, 1) == 1) {
 		enter(&vm);
@@ -463,8 +510,8 @@ int main(int argc, char **argv)
 		prepare_selector();
 		code = code_selector;
 		size = sizeof(code_selector);
-	} else if (!strcmp(what, "turns")) {
-		let_other_take_turns(code, size);
+	} else if (!strncmp(what, "turns", 5)) {
+		let_other_take_turns(code, size, ends_in(what, "-branches"));
 	}
 	vm = new_vm(code, size);
 	set_cpuid(&vm);
@@ -472,6 +519,8 @@ int main(int argc, char **argv)
 		count(&vm, 0, cycles());
 	else if (!strcmp(what, "cpuid-insns"))
 		count(&vm, 0, INSTRUCTIONS);
+	else if (ends_in(what, "-branches"))
+		record_branches(&vm);
 	for (i = 0; i < 3 && !strcmp(what, "cpuid-three"); i++)
 		count(&vm, i, cycles());
 	if (strcmp(what, "set-cpuid")) {
@@ -479,7 +528,7 @@ int main(int argc, char **argv)
 		enter(&vm);
 		start(&vm, n);
 	}
-	if (!strcmp(what, "turns"))
+	if (!strncmp(what, "turns", 5))
 		take_turns(&vm);
 	if (ioctl(vm.vcpu, KVM_GET_SREGS, &sregs))
 		fail("KVM_GET_SREGS");
@@ -496,7 +545,7 @@ int main(int argc, char **argv)
 				set_cpuid(&vm);
 			} else if (!strcmp(what, "user")) {
 				enter(&vm);
-			} else if (!strcmp(what, "turns")) {
+			} else if (!strncmp(what, "turns", 5)) {
 				take_turns(&vm);
 			} else if (!strcmp(what, "cr4")) {
 				sregs.cr4 ^= CR4_OSXSAVE;

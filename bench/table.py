@@ -31,6 +31,7 @@ TITLES = {
     "cpuid-cycles": "exit: CPUID, guest counts cycles",
     "cpuid-insns": "exit: CPUID, guest counts instructions",
     "cpuid-both": "exit: CPUID, watchdog's event on both",
+    "cpuid-branches": "exit: CPUID, guest records branches",
     "cpuid-three": "exit: CPUID, 3 events on both",
     "cpuid-three-no-pmu": "exit: CPUID, 3 of the host, VM without PMU",
     "interrupt": "exit: interrupt of the host",
@@ -39,6 +40,7 @@ TITLES = {
     "fault": "exit: EPT or NPT violation",
     "selector": "exit: WRMSR to a selector",
     "turns": "user exits, two vCPUs in turns",
+    "turns-branches": "the same, both record branches",
     "event": "perf_event_open() and close()",
     "fork": "fork() with 4 inherited events",
     "pmu-loop": "guest: a loop, nothing counted",
@@ -52,10 +54,12 @@ TITLES = {
     "full-sampled": "guest, PERF_METRICS: perf record, each sample",
     "full-sample": "guest, the same, without perf's own part",
     "full-topdown": "guest, PERF_METRICS: perf stat, top-down",
+    "lbr-sampled": "guest: perf record -b, each sample",
+    "lbr-sample": "guest, the same, without perf's own part",
     "nested-user": "nested: exit to the guest's user space",
     "nested-cpuid": "nested: exit: CPUID",
 }
-NOTHING = {"pmu": "pmu-nothing", "full": "full-nothing", "nested": "nested-nothing"}
+NOTHING = {"pmu": "pmu-nothing", "lbr": "lbr-nothing", "full": "full-nothing", "nested": "nested-nothing"}
 # How many there are is up to the time that the work takes: each of their exits is one.
 PER_EXIT = ("interrupt", "interrupt-no-pmu", "interrupt-cycles")
 
@@ -101,10 +105,10 @@ def read(marks, console):
         if work != nothing:
             found[work] = {key: (value - raw[nothing][1][key]) / times for key, value in sums.items()}
     # perf record reads all symbols of the kernel when it begins, however few samples it will take.
-    for group in "pmu", "full":
-        if f"{group}-sampled" in raw and "pmu-record" in raw:
+    for group, record in ("pmu", "pmu-record"), ("full", "pmu-record"), ("lbr", "lbr-record"):
+        if f"{group}-sampled" in raw and record in raw:
             times, sums = raw[f"{group}-sampled"]
-            found[f"{group}-sample"] = {key: (value - raw["pmu-record"][1][key]) / times for key, value in sums.items()}
+            found[f"{group}-sample"] = {key: (value - raw[record][1][key]) / times for key, value in sums.items()}
     return found
 
 
@@ -186,7 +190,7 @@ def main():
     if args.plot:
         plot(runs, args.plot)
     missing = [f"{name}: {work}" for name, run in runs.items() for work in TITLES
-               if work not in run and not work.startswith("full-")]
+               if work not in run and not work.startswith(("full-", "lbr-")) and not work.endswith("-branches")]
     if missing:
         sys.exit("table.py: no figures of " + ", ".join(missing))
 

@@ -5,7 +5,8 @@
  *	differential kvm PMU			writes the PMU that KVM gives guests
  *	differential native PMU SEED N RESULTS	N operations natively, by the module: their results; no VM may be there
  *	differential guest RESULTS		the same in a guest that has that PMU
- *	differential less SEED N		N operations in each guest that has less, moved between vCPUs meanwhile
+ *	differential less SEED N		N operations in each guest that has less, moved between vCPUs meanwhile, and
+ *						in the way of an event of the host
  *	differential try VARIANT <PROGRAM	runs a program that "less" showed, or one like it, in the guest that it calls
  *						VARIANT: lines KIND INDEX VALUE, numbers of enum op_kind and hexadecimal
  *
@@ -16,11 +17,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../ktap.h"
@@ -48,7 +51,8 @@ static struct difference {
 	},
 	[MODELLED] = {
 		"modelled",
-		"branch misses, cache events and slots are models of the emulated machine: no manual tells their counts",
+		"branch misses, cache events and slots are models of the emulated machine: no manual tells their counts; "
+		"nor what a branch record says of cycles, and of a branch that may be mispredicted",
 		true, true,
 	},
 	[EMULATED] = {
@@ -90,11 +94,20 @@ static const char *msr_name(u32 msr)
 		{ AMD_STATUS, 0, "PerfCntrGlobalStatus" }, { AMD_CTL, 0, "PerfCntrGlobalCtl" },
 		{ AMD_CLR, 0, "PerfCntrGlobalStatusClr" }, { AMD_SET, 0, "PerfCntrGlobalStatusSet" },
 		{ AMD_K7_SEL0, 4, "PERF_LEGACY_CTL" }, { AMD_K7_CTR0, 4, "PERF_LEGACY_CTR" },
+		{ MSR_LBR_SELECT, 0, "LBR_SELECT" }, { MSR_LBR_TOS, 0, "LBR_TOS" }, { MSR_LBR_FROM, 32, "LBR_FROM" },
+		{ MSR_LBR_TO, 32, "LBR_TO" }, { MSR_LBR_INFO, 32, "LBR_INFO" }, { MSR_LER_FROM, 0, "LER_FROM" },
+		{ MSR_LER_TO, 0, "LER_TO" }, { MSR_LER_INFO, 0, "LER_INFO" }, { MSR_ARCH_CTL, 0, "LBR_CTL" },
+		{ MSR_ARCH_DEPTH, 0, "LBR_DEPTH" }, { MSR_ARCH_FROM, 64, "LBR_FROM" }, { MSR_ARCH_TO, 64, "LBR_TO" },
+		{ MSR_ARCH_INFO, 64, "LBR_INFO" }, { AMD_LBR_SELECT, 0, "LBR_SELECT" }, { AMD_EXTN_CFG, 0, "DBG_EXTN_CFG" },
 	};
 	u32 i;
 
 	if (msr - AMD_SEL0 < 2 * GP_MAX) {
 		snprintf(text, sizeof(text), "PERF_CT%c%u", msr & 1 ? 'R' : 'L', (msr - AMD_SEL0) / 2);
+		return text;
+	}
+	if (msr - AMD_LBR < 2 * RECORDS_MAX) {
+		snprintf(text, sizeof(text), "LBR_%s%u", msr & 1 ? "TO" : "FROM", (msr - AMD_LBR) / 2);
 		return text;
 	}
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -148,6 +161,9 @@ static void print_op(u32 n, const struct op *op)
 	case OP_PORT:
 		printf("OUT");
 		break;
+	case OP_CALLS:
+		printf("branches of each kind");
+		break;
 	}
 	printf("\n");
 }
@@ -173,6 +189,7 @@ static const struct op last = { OP_LVTPC, 0, LVTPC_MASKED | LVTPC_NMI };
 
 static int device = -1;
 static char *user_page;
+static u64 native_page;
 
 extern char machine_page[], machine_end[];
 
@@ -202,23 +219,30 @@ static bool run_native(const struct op *ops, struct record *records, u32 count, 
 		vm_error = strerror(errno);
 		return false;
 	}
+	native_page = run.page;
 	return true;
 }
 
 /* ---- comparison ---- */
 
+#define IN_PAGE 0xfffull
+
 /*
- * The entry of the table that explains why *got is not *want, which is the model's; DIFFERENCES if nothing does, -1 if
- * there is nothing to explain.
+ * The entry of the table that explains why *got is not *want, in which the model doesn't know some bits; DIFFERENCES if
+ * nothing does, -1 if there is nothing to explain.
  */
-static int explain(const struct state *s, const struct record *got, const struct record *want, int inexact, bool guest)
+static int explain(const struct state *s, const struct record *got, const struct record *want, int inexact, bool guest,
+		   u64 unknown)
 {
 	int64_t more = got->value - want->value;
+	u64 differ = (got->value ^ want->value) & ~unknown;
 
 	if (got->pmis != want->pmis || got->pmi_status != want->pmi_status || (got->rip ^ want->rip) & RECORD_FAULT)
 		return DIFFERENCES;
-	if (!more)
+	if (!differ)
 		return -1;
+	if (!(differ & ~s->read.unknown))
+		return MODELLED;
 	if (inexact & INEXACT_MODEL)
 		return MODELLED;
 	if (!guest || more >= 1ll << 40)
@@ -256,6 +280,18 @@ static bool without_pmi(const struct state *s, const struct record *got, const s
 	return s->frozen_unmasking && got->pmis + 1 == want->pmis;
 }
 
+/* How often an address was read that a branch had written to a record */
+static u64 addresses_read;
+
+static void reset(struct state *s, const struct pmu *pmu, bool guest)
+{
+	model_reset(s, pmu);
+	if (!guest) {
+		s->page = native_page;
+		s->user_page = (uintptr_t)user_page;
+	}
+}
+
 /* The first operation whose record is not the model's; count if there is none. */
 static u32 compare(const struct pmu *pmu, const struct op *ops, const struct record *got, u32 count, bool guest,
 		   u32 move, struct record *want)
@@ -263,11 +299,13 @@ static u32 compare(const struct pmu *pmu, const struct op *ops, const struct rec
 	struct state s;
 	u32 i;
 
-	model_reset(&s, pmu);
+	reset(&s, pmu, guest);
 	s.move = move;
 	for (i = 0; i < count; i++) {
-		int inexact = model_step(&s, &ops[i], want), why = explain(&s, &got[i], want, inexact, guest);
+		int inexact = model_step(&s, &ops[i], want), why;
 
+		addresses_read += s.read.address != NO_ADDRESS;
+		why = explain(&s, &got[i], want, inexact, guest, s.read.address == PMI_ADDRESS ? IN_PAGE : 0);
 		/* From there on it is another program. */
 		if (why == DIFFERENCES && guest && without_pmi(&s, &got[i], want)) {
 			differences[FROZEN].times++;
@@ -411,10 +449,11 @@ static void read_file(const char *name, void *to, size_t size)
 
 static void describe(const char *who, const struct pmu *p)
 {
-	printf("# %s: %s, version %u, %u counters of %u bits, fixed %#x of %u bits, capabilities %#" PRIx64 "%s%s%s%s\n", who,
-	       p->amd ? "AMD" : "Intel", p->version, p->gp, p->gp_width, p->fixed, p->fixed_width, p->capabilities,
+	printf("# %s: %s, version %u, %u counters of %u bits, fixed %#x of %u bits, capabilities %#" PRIx64 "%s%s%s%s%s\n",
+	       who, p->amd ? "AMD" : "Intel", p->version, p->gp, p->gp_width, p->fixed, p->fixed_width, p->capabilities,
 	       p->pdcm ? ", PDCM" : "", p->any ? ", AnyThread" : "", p->freeze ? ", freezes" : "",
-	       p->core_ext ? ", PerfCtrExtCore" : "");
+	       p->core_ext ? ", PerfCtrExtCore" : "",
+	       (const char *[]) { "", ", branch records", ", architectural LBRs", ", LbrExtV2" }[p->lbr]);
 }
 
 static void native(const char *pmu_file, u64 seed, u64 operations, const char *results_file)
@@ -459,8 +498,9 @@ static void native(const char *pmu_file, u64 seed, u64 operations, const char *r
 		done += count;
 	}
 	fclose(f);
-	printf("# %" PRIu64 " operations in %" PRIu64 " programs\n", done, n);
-	check(true, "natively: the model's results", "-");
+	printf("# %" PRIu64 " operations in %" PRIu64 " programs, which read %" PRIu64 " addresses of branches\n", done,
+	       n, addresses_read);
+	check(!native_pmu.lbr || addresses_read, "natively: the model's results", "no branch was recorded");
 }
 
 static void applied(void)
@@ -525,12 +565,15 @@ static void guest(const char *results_file)
 			continue;
 		}
 		/* What the model doesn't know: where PMIs came. The rest follows, but is looked at all the same. */
-		model_reset(&s, &guest_pmu);
+		reset(&s, &guest_pmu, true);
 		for (i = 0; i < count; i++) {
 			int inexact = model_step(&s, &ops[i], &want);
 
+			/* The machine was in another page. */
+			if (s.read.address)
+				as_native[i].value = (as_native[i].value & IN_PAGE) | (want.value & ~IN_PAGE);
 			if (got[i].rip == as_native[i].rip &&
-			    explain(&s, &got[i], &as_native[i], inexact, true) != DIFFERENCES)
+			    explain(&s, &got[i], &as_native[i], inexact, true, 0) != DIFFERENCES)
 				continue;
 			/* See compare(). */
 			if (without_pmi(&s, &got[i], &as_native[i]))
@@ -544,7 +587,8 @@ static void guest(const char *results_file)
 		}
 	}
 	vm_destroy();
-	printf("# %" PRIu64 " operations in %" PRIu64 " programs\n", done, n);
+	printf("# %" PRIu64 " operations in %" PRIu64 " programs, which read %" PRIu64 " addresses of branches\n", done,
+	       n, addresses_read);
 	check(!bad && done >= results.operations, "in a guest: what was natively, and the model's results",
 	      "%u programs differ", bad);
 	if (!bad)
@@ -556,7 +600,7 @@ static void guest(const char *results_file)
 static struct variant {
 	const char *name;
 	struct pmu pmu;
-} variants[24];
+} variants[32];
 static u32 nr_variants;
 
 static struct pmu *variant(const char *name)
@@ -566,6 +610,12 @@ static struct pmu *variant(const char *name)
 	return &variants[nr_variants++].pmu;
 }
 
+static void without_records(struct pmu *p)
+{
+	p->lbr = p->lbr_nr = p->lbr_depths = 0;
+	p->lbr_ctl = 0;
+}
+
 static void older(struct pmu *p, u8 version)
 {
 	p->version = version;
@@ -573,8 +623,10 @@ static void older(struct pmu *p, u8 version)
 		p->fixed &= 7;
 	if (version < 2)
 		p->fixed = p->fixed_width = 0;
-	if (version < 4)
-		p->freeze = 0;
+	if (version < 4) {
+		p->freeze = p->address_bits = 0;
+		without_records(p);
+	}
 	p->any = version >= 3 && version < 5;
 	p->capabilities &= ~CAP_METRICS;
 }
@@ -585,16 +637,22 @@ static void add_variants(void)
 
 	variant("all that KVM offers");
 	if (guest_pmu.amd) {
+		if (guest_pmu.lbr) {
+			p = variant("without LbrExtV2");
+			without_records(p);
+		}
 		if (guest_pmu.version >= 2) {
 			p = variant("4 counters");
 			p->gp = 4;
 			p = variant("without PerfMonV2");
 			p->version = 1;
 			p->freeze = 0;
+			without_records(p);
 		}
 		p = variant("without PerfCtrExtCore");
 		p->version = 1;
 		p->freeze = 0;
+		without_records(p);
 		p->core_ext = 0;
 		p->gp = 4;
 		return;
@@ -625,6 +683,15 @@ static void add_variants(void)
 	p->capabilities &= ~CAP_FULL_WIDTH;
 	p = variant("without PDCM");
 	p->pdcm = p->capabilities = p->freeze = 0;
+	if (p->lbr == LBR_OLD)
+		without_records(p);
+	if (guest_pmu.lbr) {
+		p = variant("without branch records");
+		p->capabilities &= ~CAP_LBR_FORMAT;
+		without_records(p);
+	}
+	if (guest_pmu.lbr == LBR_ARCH)
+		variant("without the call-stack mode")->lbr_ctl &= ~ARCH_CTL_CALL_STACK;
 	if (guest_pmu.version >= 5 && guest_pmu.fixed >> 3 & 1) {
 		p = variant("fixed counters 0 and 3");
 		p->fixed = 9;
@@ -645,6 +712,24 @@ static void make_variants(void)
 		pmu_share_registers(&variants[i].pmu);
 }
 
+/* An event that records branches of this task, but not of guests: both have the same registers. */
+static int host_event(bool call_stack)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_HARDWARE, .size = sizeof(attr), .config = PERF_COUNT_HW_CPU_CYCLES,
+		.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_BRANCH_STACK, .sample_period = 100000, .exclude_guest = 1,
+		.branch_sample_type = call_stack ? PERF_SAMPLE_BRANCH_CALL_STACK | PERF_SAMPLE_BRANCH_USER :
+						   PERF_SAMPLE_BRANCH_ANY,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0) {
+		printf("Bail out! an event of the host that records branches: %s\n", strerror(errno));
+		exit(2);
+	}
+	return fd;
+}
+
 static void less(u64 seed, u64 operations)
 {
 	static struct op ops[ROOM];
@@ -660,17 +745,21 @@ static void less(u64 seed, u64 operations)
 
 		describe(variants[i].name, p);
 		vm_moves = 0;
+		addresses_read = 0;
 		vm_create(p);
 		for (done = n = 0; done < operations && bad < SHOWN; n++) {
 			struct record want;
 			u32 begins, count = generate(seed + n, p, NULL, ops, PROGRAM_MAX, &begins), at;
 			/* every other program moves */
 			u32 move = n & 1 ? 1 + n % 3 : 0;
+			/* in every other pair an event of the host takes the records away whenever the guest stops */
+			int event = n & 2 && guest_pmu.lbr ? host_event(n & 4 && !p->amd) : -1;
 
 			ops[count] = last;
 			if (!vm_run(ops, got, count + 1, move)) {
 				report_failure(variants[i].name, p, seed + n, ops, begins, count, move);
 				bad++;
+				close(event);
 				break;
 			}
 			at = compare(p, ops, got, count, true, move, &want);
@@ -681,10 +770,13 @@ static void less(u64 seed, u64 operations)
 				bad++;
 			}
 			done += count;
+			close(event);
 		}
 		vm_destroy();
-		printf("# %" PRIu64 " operations in %" PRIu64 " programs, moved %u times\n", done, n, vm_moves);
-		check(!bad && vm_moves, variants[i].name, "%u programs differ", bad);
+		printf("# %" PRIu64 " operations in %" PRIu64 " programs, moved %u times; they read %" PRIu64
+		       " addresses of branches\n", done, n, vm_moves, addresses_read);
+		check(!bad && vm_moves && !p->lbr == !addresses_read, variants[i].name,
+		      "%u programs differ, or did not move, or read records", bad);
 	}
 }
 
@@ -708,7 +800,7 @@ static void try(const char *name)
 	ops[count] = last;
 	vm_create(&variants[i].pmu);
 	check(vm_run(ops, got, count + 1, 0), "the program runs", "%s", vm_error);
-	model_reset(&s, &variants[i].pmu);
+	reset(&s, &variants[i].pmu, true);
 	for (i = 0; i < count; i++) {
 		model_step(&s, &ops[i], &want);
 		print_op(i, &ops[i]);

@@ -10,7 +10,7 @@
  * can.  A guest writes its counters without a VM-exit.  When KVM takes the PMU from it, and an overflow's interrupt
  * may still be on its way, KVM looks at the status and at whether the counter went back: to a guest that turned the
  * counter back itself it then gives an interrupt too many.  (An interrupt that gets lost would be worse, and handlers
- * clear the status first.)
+ * clear the status first.)  A guest that has no status doesn't turn it back.
  */
 #include <string.h>
 
@@ -27,6 +27,8 @@ static const struct pmu *a, *b;
 static struct op *ops;
 static u32 count, max;
 static bool loose;
+/* Only some programs read and write branch records, which have many registers. */
+static bool records;
 
 static bool same(const struct op *op)
 {
@@ -54,12 +56,16 @@ static void add(u32 kind, u32 index, u64 value)
 {
 	struct op op = { kind, index, value }, clear = { OP_WRMSR, a->amd ? AMD_CLR : MSR_RESET, 0 };
 	struct record r;
+	u64 took;
 	int n = kind == OP_WRMSR ? model_counter(a, index) : -1;
 
 	if (count + 2 > max || !same(&op))
 		return;
 	if (n >= 0)
 		clear.value = now.status & (n < GP_MAX ? BIT(n) : BIT(32 + n - GP_MAX));
+	/* See above. */
+	if (clear.value && a->version < 2 && model_may_write(a, index, value, &took) && took < now.value[n])
+		return;
 	if (clear.value && a->version >= 2) {
 		ops[count++] = clear;
 		model_step(&now, &clear, &r);
@@ -243,12 +249,16 @@ static void run_something(void)
 {
 	u32 n = one_in(40) ? 4000 : one_in(8) ? 400 : 40;
 
-	switch (below(8)) {
+	switch (below(records ? 10 : 8)) {
 	case 0:
 		add(OP_NOPS, 0, 0);
 		break;
 	case 1:
 		add(OP_JUMPS, 0, 0);
+		break;
+	case 8:
+	case 9:
+		add(OP_CALLS, 0, 0);
 		break;
 	case 2:
 	case 3:
@@ -293,9 +303,259 @@ static void overflow(void)
 	run_something();
 }
 
+/* ---- branch records ---- */
+
+static u64 some_address(void)
+{
+	u64 value = rnd();
+	int bits = a->address_bits ? a->address_bits : 48;
+
+	switch (below(6)) {
+	case 0:
+		return value;
+	case 1:
+		/* may be the first that is no address */
+		return (value >> (64 - bits + 1)) | BIT(bits - 1);
+	case 2:
+		return value | ~0ull << (bits - 1);
+	case 3:
+		return value >> 17;
+	}
+	return value >> (64 - bits + 1);
+}
+
+static u64 some_info(void)
+{
+	return rnd() & (one_in(4) ? BIT(below(64)) : one_in(4) ? ~0ull : 7ull << 61 | 0xffff);
+}
+
+/* Suppress some kinds of branches, one mode, or all but calls and returns, with the mode that is for. */
+static u64 some_select(void)
+{
+	u64 select = 0;
+
+	switch (below(8)) {
+	case 0:
+		return rnd();
+	case 1:
+		return rnd() & (SELECT_FILTERS | SELECT_CALL_STACK);
+	case 2:
+	case 3:
+		select = BIT(COND) | BIT(IND_JMP) | BIT(REL_JMP) | BIT(FAR) | SELECT_CALL_STACK;
+		break;
+	case 4:
+		select = BIT(2 + below(7)) | BIT(2 + below(7));
+		break;
+	}
+	return one_in(3) ? select | BIT(below(2)) : select;
+}
+
+static u64 some_lbr_ctl(void)
+{
+	u64 ctl = ARCH_CTL_OS | ARCH_CTL_USR | ARCH_CTL_KINDS;
+
+	switch (below(8)) {
+	case 0:
+		return rnd();
+	case 1:
+		return rnd() & 0x7f000f;
+	case 2:
+	case 3:
+		ctl = ARCH_CTL_OS | ARCH_CTL_USR | ARCH_CTL_CALL_STACK | 7ull << 19;
+		break;
+	case 4:
+		ctl &= ~(BIT(16 + below(7)) | BIT(16 + below(7)));
+		break;
+	}
+	if (one_in(3))
+		ctl &= ~(one_in(2) ? ARCH_CTL_OS : ARCH_CTL_USR);
+	return ctl | ARCH_CTL_ON;
+}
+
+static void write_debugctl(void)
+{
+	u64 valid = DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC;
+
+	/* It is kept, and does nothing, by processors with other records. */
+	if (records && (a->lbr == LBR_OLD || !b))
+		valid |= DEBUGCTL_LBR;
+	add(OP_WRMSR, MSR_DEBUGCTL, one_in(16) ? BIT(16 + below(48)) : one_in(3) ? 0 : rnd() & valid);
+}
+
+/* A register of a record, or one like it that this processor does not have */
+static u32 some_record(int *which)
+{
+	int kind = a->lbr;
+	u32 n;
+
+	if (a->amd) {
+		n = below(2 * 16);
+		*which = n & 1;
+		return AMD_LBR + n;
+	}
+	*which = below(3);
+	if (!kind || one_in(16))
+		kind = one_in(2) ? LBR_OLD : LBR_ARCH;
+	if (kind == LBR_OLD)
+		return (*which == FROM ? MSR_LBR_FROM : *which == TO ? MSR_LBR_TO : MSR_LBR_INFO) + below(32);
+	/* Others have some of these for something else. */
+	if (a->lbr == LBR_ARCH && one_in(8)) {
+		*which = below(3);
+		return *which == FROM ? MSR_LER_FROM : *which == TO ? MSR_LER_TO : MSR_LER_INFO;
+	}
+	return (*which == FROM ? MSR_ARCH_FROM : *which == TO ? MSR_ARCH_TO : MSR_ARCH_INFO) + below(one_in(8) ? 64 : 32);
+}
+
+static u32 lbr_control(void)
+{
+	bool old = a->lbr == LBR_NONE ? one_in(2) : a->lbr == LBR_OLD;
+
+	if (a->amd)
+		return one_in(2) ? AMD_LBR_SELECT : AMD_EXTN_CFG;
+	return old ? MSR_LBR_SELECT + below(2) : MSR_ARCH_CTL + below(2);
+}
+
+static void write_lbr_control(u32 msr)
+{
+	u64 value = 0;
+
+	switch (msr) {
+	case MSR_LBR_SELECT:
+	case AMD_LBR_SELECT:
+		value = some_select();
+		break;
+	case MSR_LBR_TOS:
+		value = one_in(4) ? rnd() : below(one_in(2) ? 32 : 40);
+		break;
+	case MSR_ARCH_CTL:
+		value = some_lbr_ctl();
+		break;
+	case MSR_ARCH_DEPTH:
+		value = one_in(4) ? rnd() : 4 * below(20);
+		if (one_in(2))
+			value = 32;
+		break;
+	case AMD_EXTN_CFG:
+		value = one_in(8) ? rnd() : EXTN_CFG_LBR;
+		break;
+	}
+	add(OP_WRMSR, msr, value);
+}
+
+static void record_branches(bool on)
+{
+	if (a->amd)
+		add(OP_WRMSR, AMD_EXTN_CFG, on ? EXTN_CFG_LBR : 0);
+	else if (a->lbr == LBR_ARCH)
+		add(OP_WRMSR, MSR_ARCH_CTL, on ? some_lbr_ctl() : 0);
+	else if (a->freeze && (a->lbr || !b))
+		add(OP_WRMSR, MSR_DEBUGCTL, on ? DEBUGCTL_LBR | (rnd() & DEBUGCTL_FREEZE_LBR) : 0);
+}
+
+static void overflow(void);
+
+static void branch_step(void)
+{
+	u32 msr, n;
+	int which;
+
+	switch (below(8)) {
+	case 0:
+		msr = some_record(&which);
+		add(OP_WRMSR, msr, which == INFO ? some_info() : some_address());
+		break;
+	case 1:
+		write_lbr_control(lbr_control());
+		break;
+	case 2:
+		add(OP_RDMSR, one_in(2) ? lbr_control() : some_record(&which), 0);
+		break;
+	case 3:
+		if (a->freeze)
+			write_debugctl();
+		break;
+	case 4:
+	case 5:
+		for (n = below(8); n; n--)
+			add(OP_RDMSR, some_record(&which), 0);
+		break;
+	default:
+		/* That some of them come to be recorded */
+		if (a->lbr == LBR_OLD || a->lbr == LBR_AMD)
+			write_lbr_control(a->amd ? AMD_LBR_SELECT : MSR_LBR_SELECT);
+		record_branches(true);
+		for (n = 1 + below(4); n; n--)
+			run_something();
+		if (one_in(4))
+			overflow();
+		if (one_in(8))
+			add(OP_PORT, 0, 0);
+		if (one_in(8))
+			add(OP_USER_RDPMC, 0, 0);
+		if (!one_in(4))
+			record_branches(false);
+		if (a->lbr == LBR_OLD)
+			add(OP_RDMSR, MSR_LBR_TOS, 0);
+	}
+}
+
+/* What enables them is cleared in the beginning by each program. */
+static void clear_records(void)
+{
+	u32 n;
+
+	if (a->lbr == LBR_OLD || a->lbr == LBR_AMD)
+		add(OP_WRMSR, a->amd ? AMD_LBR_SELECT : MSR_LBR_SELECT, 0);
+	if (a->lbr == LBR_OLD)
+		add(OP_WRMSR, MSR_LBR_TOS, 0);
+	if (a->lbr == LBR_ARCH) {
+		add(OP_WRMSR, MSR_ARCH_DEPTH, 32);
+		add(OP_WRMSR, MSR_LER_FROM, 0);
+		add(OP_WRMSR, MSR_LER_TO, 0);
+		add(OP_WRMSR, MSR_LER_INFO, 0);
+	}
+	for (n = 0; n < a->lbr_nr && a->lbr != LBR_ARCH; n++) {
+		add(OP_WRMSR, a->amd ? AMD_LBR + 2 * n : MSR_LBR_FROM + n, 0);
+		add(OP_WRMSR, a->amd ? AMD_LBR + 2 * n + 1 : MSR_LBR_TO + n, 0);
+		if (a->lbr == LBR_OLD)
+			add(OP_WRMSR, MSR_LBR_INFO + n, 0);
+	}
+}
+
+static void read_records(void)
+{
+	bool arch = a->lbr == LBR_ARCH;
+	u32 n;
+
+	if (a->amd) {
+		add(OP_RDMSR, AMD_LBR_SELECT, 0);
+		add(OP_RDMSR, AMD_EXTN_CFG, 0);
+		for (n = 0; n < 2 * 16; n++)
+			add(OP_RDMSR, AMD_LBR + n, 0);
+		return;
+	}
+	for (n = 0; n < 2; n++)
+		add(OP_RDMSR, (arch ? MSR_ARCH_CTL : MSR_LBR_SELECT) + n, 0);
+	for (n = 0; n < 32; n++) {
+		add(OP_RDMSR, (arch ? MSR_ARCH_FROM : MSR_LBR_FROM) + n, 0);
+		add(OP_RDMSR, (arch ? MSR_ARCH_TO : MSR_LBR_TO) + n, 0);
+		add(OP_RDMSR, (arch ? MSR_ARCH_INFO : MSR_LBR_INFO) + n, 0);
+	}
+	if (arch) {
+		add(OP_RDMSR, MSR_LER_FROM, 0);
+		add(OP_RDMSR, MSR_LER_TO, 0);
+		add(OP_RDMSR, MSR_LER_INFO, 0);
+	}
+}
+
 static void one_step(void)
 {
 	u32 msr;
+
+	if (records && one_in(3)) {
+		branch_step();
+		return;
+	}
 
 	switch (below(24)) {
 	case 0:
@@ -339,7 +599,7 @@ static void one_step(void)
 		break;
 	case 11:
 		if (has_debugctl(MSR_DEBUGCTL))
-			add(OP_WRMSR, MSR_DEBUGCTL, one_in(2) ? 0 : rnd() & (DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC));
+			write_debugctl();
 		break;
 	case 12:
 	case 13:
@@ -404,6 +664,10 @@ static void begin(void)
 		add(OP_WRMSR, MSR_METRICS, 0);
 	if (a->freeze)
 		add(OP_WRMSR, MSR_DEBUGCTL, 0);
+	if (a->lbr == LBR_ARCH || a->lbr == LBR_AMD)
+		add(OP_WRMSR, a->amd ? AMD_EXTN_CFG : MSR_ARCH_CTL, 0);
+	if (records)
+		clear_records();
 	for (n = 0; n < 64 && a->version >= 2; n++) {
 		if (model_may_write(a, a->amd ? AMD_CLR : MSR_RESET, BIT(n), &took) && took)
 			add(OP_WRMSR, a->amd ? AMD_CLR : MSR_RESET, BIT(n));
@@ -436,8 +700,13 @@ static void end(void)
 	}
 	if (has_debugctl(MSR_DEBUGCTL))
 		add(OP_RDMSR, MSR_DEBUGCTL, 0);
+	if (records)
+		read_records();
 	add(OP_READ_LVTPC, 0, 0);
 }
+
+/* end() has less than that. */
+#define ENDS 200
 
 u32 generate(u64 seed, const struct pmu *guest, const struct pmu *native, struct op *to, u32 room, u32 *begins)
 {
@@ -451,12 +720,13 @@ u32 generate(u64 seed, const struct pmu *guest, const struct pmu *native, struct
 	count = 0;
 	max = room;
 	loose = one_in(4);
+	records = one_in(3);
 	model_reset(&now, a);
 
 	begin();
 	*begins = count;
 	body = count + 100 + below(200);
-	while (count < body && count < room - 100)
+	while (count < body && count < room - ENDS)
 		one_step();
 	end();
 	return count;

@@ -12,6 +12,12 @@
 
 enum { NOTHING, INSTRUCTIONS, BRANCHES, CONDITIONAL, CYCLES, OTHER };
 
+/* machine.S: its page, the table of what executes each operation, and places in the page */
+extern const char machine_page[];
+extern const int machine_at_table[];
+#define AT(name) ({ extern const char machine_at_##name[]; (u32)(machine_at_##name - machine_page); })
+#define TABLE ((u32)((const char *)machine_at_table - machine_page))
+
 #define CYCLES_INTERRUPT 50
 #define FIXED_SLOTS (GP_MAX + 3)
 
@@ -108,7 +114,7 @@ int model_selector(const struct pmu *p, u32 msr)
 
 bool model_may_read(const struct pmu *p, u32 msr)
 {
-	if (model_counter(p, msr) >= 0 || model_selector(p, msr) >= 0)
+	if (model_counter(p, msr) >= 0 || model_selector(p, msr) >= 0 || lbr_has(p, msr))
 		return true;
 	if (p->amd)
 		return (msr >= AMD_STATUS && msr <= AMD_SET && p->version >= 2) || (msr == MSR_DEBUGCTL && p->freeze);
@@ -156,6 +162,8 @@ bool model_may_write(const struct pmu *p, u32 msr, u64 value, u64 *took)
 	}
 	if (!model_may_read(p, msr))
 		return false;
+	if (lbr_has(p, msr))
+		return lbr_may_write(p, msr, value, took);
 	if (p->amd) {
 		switch (msr) {
 		case AMD_STATUS:
@@ -191,7 +199,10 @@ bool model_may_write(const struct pmu *p, u32 msr, u64 value, u64 *took)
 		valid = model_status_bits(p) & ~STATUS_COND;
 		break;
 	case MSR_DEBUGCTL:
-		valid = DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC;
+		/* Without such records KVM ignores what would enable them; no processor is without. */
+		if (p->lbr != LBR_OLD)
+			*took &= ~DEBUGCTL_LBR;
+		valid = DEBUGCTL_LBR | DEBUGCTL_FREEZE_LBR | DEBUGCTL_FREEZE_PMC;
 		break;
 	default:
 		return false;
@@ -438,6 +449,46 @@ static void retires(struct state *s, const char *what)
 		retire(s, *what, false);
 }
 
+/* Places in the machine's page, and what a PMI interrupts, which the model doesn't know. */
+#define PMI_PLACE ~0u
+
+static struct recorded address(const struct state *s, bool user, u32 place)
+{
+	u64 page = user ? s->user_page : s->page;
+
+	if (place == PMI_PLACE)
+		return (struct recorded) { .value = page, .address = PMI_ADDRESS };
+	return (struct recorded) { .value = page + place, .address = ADDRESS };
+}
+
+static void record(struct state *s, int kind, bool user, u32 from, bool next, u32 to)
+{
+	const struct recorded source = address(s, user, from), target = address(s, next, to);
+
+	lbr_record(s, kind, &source, &target, next);
+}
+
+/* A branch is taken, from one place to another, which may be one in another mode. */
+static void branch_to(struct state *s, int kind, bool user, u32 from, bool next, u32 to)
+{
+	record(s, kind, user, from, next, to);
+	retire_to(s, kind == COND ? 'C' : 'B', user, next);
+}
+
+static void branch(struct state *s, int kind, u32 from, u32 to)
+{
+	branch_to(s, kind, false, from, false, to);
+}
+
+/* A conditional one may be taken. */
+static void branch_if(struct state *s, bool taken, u32 from, u32 to)
+{
+	if (taken)
+		branch(s, COND, from, to);
+	else
+		retires(s, "C");
+}
+
 static void write_register(struct state *s, u32 msr, u64 value)
 {
 	const struct pmu *p = s->pmu;
@@ -453,6 +504,8 @@ static void write_register(struct state *s, u32 msr, u64 value)
 	n = model_selector(p, msr);
 	if (n >= 0) {
 		s->sel[n] = value;
+	} else if (lbr_has(p, msr)) {
+		lbr_write(s, msr, value);
 	} else {
 		switch (msr) {
 		case MSR_FIXED_CTRL:
@@ -482,7 +535,7 @@ static void write_register(struct state *s, u32 msr, u64 value)
 	configure(s);
 }
 
-static u64 read_register(const struct state *s, u32 msr)
+static u64 read_register(struct state *s, u32 msr)
 {
 	const struct pmu *p = s->pmu;
 	int n = model_counter(p, msr);
@@ -493,6 +546,10 @@ static u64 read_register(const struct state *s, u32 msr)
 	n = model_selector(p, msr);
 	if (n >= 0)
 		return s->sel[n];
+	if (lbr_has(p, msr)) {
+		s->read = lbr_read(s, msr);
+		return s->read.value;
+	}
 	switch (msr) {
 	case MSR_FIXED_CTRL:
 		return s->fixed_ctrl;
@@ -541,49 +598,72 @@ static void nmi(struct state *s, bool user)
 	s->nmi = false;
 	s->in_nmi = true;
 	cycles(s, user, CYCLES_INTERRUPT);
+	record(s, FAR, user, PMI_PLACE, false, AT(nmi));
 	s->pmis++;
-	retires(s, "IIIIIIIIC");
+	retires(s, "IIIIIIII");
+	branch_if(s, !(s->handler & HANDLER_STATUS), AT(nmi_status), AT(nmi_seen));
 	if (s->handler & HANDLER_STATUS) {
 		u64 status;
 
 		retires(s, "I");
 		status = s->status;
 		s->pmi_status = status;
-		retires(s, "IIIIC");
+		retires(s, "IIII");
+		branch_if(s, !(s->handler & HANDLER_RESET), AT(nmi_reset), AT(nmi_seen));
 		if (s->handler & HANDLER_RESET) {
 			retires(s, "I");
 			write_register(s, s->pmu->amd ? AMD_CLR : MSR_RESET, status);
 			retires(s, "I");
 		}
 	}
-	retires(s, "IC");
+	retires(s, "I");
+	branch_if(s, !(s->handler & HANDLER_REARM), AT(nmi_rearm), AT(nmi_end));
 	if (s->handler & HANDLER_REARM) {
 		retires(s, "II");
 		write_lvtpc(s, s->lvtpc);
 	}
 	retires(s, "III");
 	s->in_nmi = false;
-	retire_to(s, 'B', false, user);
+	branch_to(s, FAR, false, AT(nmi_iret), user, PMI_PLACE);
 }
 
-static void gp(struct state *s, bool user)
+static void gp(struct state *s, bool user, u32 from, u32 to)
 {
 	cycles(s, user, CYCLES_INTERRUPT);
+	record(s, FAR, user, from, false, AT(gp));
 	retires(s, "III");
-	retire_to(s, 'B', false, user);
+	branch_to(s, FAR, false, AT(gp_iret), user, to);
+}
+
+static void to_user(struct state *s, u32 to)
+{
+	retires(s, "IIIIIIII");
+	branch_to(s, FAR, false, AT(to_user_iret), true, to);
+}
+
+/* INT n, and the way to the operation's record */
+static void from_user(struct state *s, u32 from)
+{
+	cycles(s, true, CYCLES_INTERRUPT);
+	branch_to(s, FAR, true, from, false, AT(back));
+	retires(s, "I");
+	branch(s, REL_JMP, AT(back_done), AT(record));
 }
 
 int model_step(struct state *s, const struct op *op, struct record *r)
 {
 	const struct pmu *p = s->pmu;
 	u64 value = 0, i;
+	u32 start = TABLE + machine_at_table[op->kind], from, to;
 	bool fault = false;
 	int n, inexact = 0;
 
 	memset(r, 0, sizeof(*r));
+	memset(&s->read, 0, sizeof(s->read));
 	if (s->frozen_unmasking)
 		s->frozen_unmasking--;
-	retires(s, "IIIIIIIIB");
+	retires(s, "IIIIIIII");
+	branch(s, IND_JMP, AT(dispatch), start);
 	switch (op->kind) {
 	case OP_WRMSR:
 		retires(s, "IIII");
@@ -592,28 +672,31 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 			retire(s, 'I', false);
 		} else {
 			fault = true;
-			gp(s, false);
+			gp(s, false, AT(wrmsr), AT(wrmsr_done));
 		}
 		value = 0;
-		retires(s, "B");
+		branch(s, REL_JMP, AT(wrmsr_done), AT(record));
 		break;
 	case OP_RDMSR:
 	case OP_RDPMC:
 		retires(s, "I");
 		if (op->kind == OP_RDMSR) {
+			from = AT(rdmsr);
+			to = AT(rdmsr_done);
 			fault = !model_may_read(p, op->index);
 			value = fault ? 0 : read_register(s, op->index);
 			n = model_counter(p, op->index);
 			if (op->index == MSR_METRICS && !p->amd)
 				n = RDPMC_METRICS;
 		} else {
+			from = AT(rdpmc);
+			to = AT(rdpmc_done);
 			n = model_rdpmc(p, op->index);
 			fault = n < 0;
 			value = fault ? 0 : n == RDPMC_METRICS ? s->metrics : s->value[n];
 		}
 		if (fault) {
-			gp(s, false);
-			retires(s, "B");
+			gp(s, false, from, to);
 		} else {
 			if (n >= 0 && n < COUNTERS) {
 				inexact = s->inexact[n];
@@ -621,54 +704,79 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 			}
 			if (n == RDPMC_METRICS)
 				inexact = s->metrics_inexact;
-			retires(s, "IIIIB");
+			retires(s, "IIII");
 		}
+		branch(s, REL_JMP, to, AT(record));
 		break;
 	case OP_LOOP:
-		for (i = 0; i < op->value; i++)
-			retires(s, "IC");
-		retires(s, "B");
+		for (i = 0; i < op->value; i++) {
+			retires(s, "I");
+			branch_if(s, i + 1 < op->value, AT(loop), start);
+		}
+		branch(s, REL_JMP, AT(loop_done), AT(record));
 		break;
 	case OP_NOPS:
-		retires(s, "IIIIIIIIIIIIIIIIB");
+		retires(s, "IIIIIIIIIIIIIIII");
+		branch(s, REL_JMP, AT(nops_done), AT(record));
 		break;
 	case OP_JUMPS:
-		retires(s, "BBBBBBBB");
+		/* each of two bytes, to the next one */
+		for (from = start; from < AT(jumps_done); from += 2)
+			branch(s, REL_JMP, from, from + 2);
+		branch(s, REL_JMP, AT(jumps_done), AT(record));
 		break;
 	case OP_USER_LOOP:
-		retires(s, "IBIIIIIIII");
-		retire_to(s, 'B', false, true);
+		retires(s, "I");
+		branch(s, REL_JMP, AT(user_loop_start), AT(to_user));
+		to_user(s, AT(user_loop));
 		for (i = 0; i < op->value; i++) {
 			retire(s, 'I', true);
-			retire(s, 'C', true);
+			if (i + 1 < op->value)
+				branch_to(s, COND, true, AT(user_loop_branch), true, AT(user_loop));
+			else
+				retire(s, 'C', true);
 		}
-		cycles(s, true, CYCLES_INTERRUPT);
-		retire_to(s, 'B', true, false);
-		retires(s, "IB");
+		from_user(s, AT(user_loop_int));
 		break;
 	case OP_USER_RDPMC:
-		retires(s, "IIIIIIIII");
-		retire_to(s, 'B', false, true);
+		retires(s, "I");
+		to_user(s, AT(user_rdpmc));
 		fault = true;
-		gp(s, true);
-		cycles(s, true, CYCLES_INTERRUPT);
-		retire_to(s, 'B', true, false);
-		retires(s, "IB");
+		gp(s, true, AT(user_rdpmc), AT(user_back));
+		from_user(s, AT(user_back));
+		break;
+	case OP_CALLS:
+		retires(s, "I");
+		branch(s, REL_CALL, AT(calls_rel), AT(calls_leaf));
+		branch(s, RET, AT(calls_leaf), AT(calls_deep));
+		branch(s, REL_CALL, AT(calls_deep), AT(calls_deeper));
+		retires(s, "I");
+		branch(s, IND_CALL, AT(calls_ind), AT(calls_leaf));
+		branch(s, RET, AT(calls_leaf), AT(calls_next));
+		branch(s, REL_CALL, AT(calls_next), AT(calls_over));
+		branch(s, REL_CALL, AT(calls_over), AT(calls_over_to));
+		retires(s, "I");
+		branch(s, RET, AT(calls_deep_ret), AT(calls_deep_back));
+		retires(s, "IC");
+		branch(s, IND_JMP, AT(calls_jump), AT(calls_done));
+		branch(s, REL_JMP, AT(calls_done), AT(record));
 		break;
 	case OP_LVTPC:
 		retires(s, "II");
 		s->lvtpc = op->value;
 		write_lvtpc(s, op->value);
-		retires(s, "B");
+		branch(s, REL_JMP, AT(lvtpc_done), AT(record));
 		break;
 	case OP_READ_LVTPC:
 		retires(s, "I");
 		value = s->lvtpc_apic;
-		retires(s, "IB");
+		retires(s, "I");
+		branch(s, REL_JMP, AT(read_lvtpc_done), AT(record));
 		break;
 	case OP_HANDLER:
 		s->handler = op->value;
-		retires(s, "IB");
+		retires(s, "I");
+		branch(s, REL_JMP, AT(handler_done), AT(record));
 		break;
 	case OP_PORT:
 		retires(s, "I");
@@ -687,7 +795,9 @@ int model_step(struct state *s, const struct op *op, struct record *r)
 	r->pmis = s->pmis;
 	retires(s, "IIII");
 	r->rip = fault ? RECORD_FAULT : 0;
-	retires(s, "IIIIC");
+	retires(s, "IIII");
+	/* A program ends with an operation that nobody asks about. */
+	branch(s, COND, AT(again), AT(fetch));
 	return inexact;
 }
 
@@ -695,6 +805,7 @@ void model_reset(struct state *s, const struct pmu *pmu)
 {
 	memset(s, 0, sizeof(*s));
 	s->pmu = pmu;
+	s->page = s->user_page = MACHINE_PAGE_GUEST;
 	s->ctrl = ONES(pmu->gp);
 	s->lvtpc_apic = LVTPC_MASKED;
 	s->lvtpc = LVTPC_MASKED;

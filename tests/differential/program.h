@@ -13,6 +13,9 @@
 #define MACHINE_USER_CS		0x33
 #define MACHINE_VECTOR_BACK	0x81	/* from user mode, by INT n */
 
+/* Where the machine's page is in guests */
+#define MACHINE_PAGE_GUEST	0x8000
+
 /* A debug port natively; user space of the guest takes what it wants there. */
 #define MACHINE_PORT		0x80
 
@@ -68,6 +71,7 @@ enum op_kind {
 	OP_READ_LVTPC,
 	OP_HANDLER,		/* value: HANDLER_*, for PMIs from here on */
 	OP_PORT,		/* OUT: a guest may find itself on another vCPU afterwards */
+	OP_CALLS,		/* branches of each kind */
 	OP_KINDS
 };
 
@@ -112,9 +116,10 @@ struct native_run {
 	u32 status_msr;
 	u32 reset_msr;
 	u32 padding;
+	u64 page;		/* the module tells where the machine's page is */
 };
 
-#define NATIVE_RUN	_IOW('d', 1, struct native_run)
+#define NATIVE_RUN	_IOWR('d', 1, struct native_run)
 
 #define LVTPC_NMI	0x400u
 #define LVTPC_MASKED	0x10000u

@@ -21,7 +21,7 @@
 #define GDT	0x5000
 #define IDT	0x6000
 #define TSS	0x7000
-#define PAGE	0x8000
+#define PAGE	MACHINE_PAGE_GUEST
 #define CONTEXT	0x9000
 #define STACK	0xc000
 #define STACK0	0xe000
@@ -108,6 +108,30 @@ static void leaf(const struct cpuids *from, u32 function, u32 index, u32 r[4])
 	}
 }
 
+/* Intel's branch records: KVM gives them to guests whose PMU can freeze them, and that of one number only. */
+static void describe_lbr(struct pmu *p, const struct cpuids *from)
+{
+	u32 r[4];
+
+	if (p->version < 4)
+		return;
+	leaf(NULL, 7, 0, r);
+	p->address_bits = r[2] >> 16 & 1 ? 57 : 48;
+	leaf(from, 7, 0, r);
+	if (r[3] >> 19 & 1) {
+		leaf(from, 0x1c, 0, r);
+		p->lbr = LBR_ARCH;
+		p->lbr_depths = r[0];
+		for (p->lbr_nr = 64; !(p->lbr_depths >> (p->lbr_nr / 8 - 1) & 1); p->lbr_nr -= 8)
+			;
+		p->lbr_ctl = ARCH_CTL_ON | (r[1] & 1 ? ARCH_CTL_OS | ARCH_CTL_USR : 0) |
+			     (r[1] & 2 ? ARCH_CTL_KINDS : 0) | (r[1] & 4 ? ARCH_CTL_CALL_STACK : 0);
+	} else if ((p->capabilities & CAP_LBR_FORMAT) == 5) {
+		p->lbr = LBR_OLD;
+		p->lbr_nr = 32;
+	}
+}
+
 static void describe(struct pmu *p, const struct cpuids *from, u64 capabilities)
 {
 	u32 r[4], model;
@@ -127,6 +151,10 @@ static void describe(struct pmu *p, const struct cpuids *from, u64 capabilities)
 			p->version = 2;
 			p->gp = r[1] & 0xf;
 			p->freeze = r[0] >> 2 & 1;
+		}
+		if (r[0] >> 1 & 1) {
+			p->lbr = LBR_AMD;
+			p->lbr_nr = r[1] >> 4 & 0x3f;
 		}
 		return;
 	}
@@ -149,6 +177,7 @@ static void describe(struct pmu *p, const struct cpuids *from, u64 capabilities)
 	/* Versions 3 and 4 don't know the bit that says that AnyThread is gone. */
 	p->any = p->version >= 3 && (p->version < 5 || !(r[3] >> 15 & 1));
 	p->freeze = p->version >= 4 && p->pdcm;
+	describe_lbr(p, from);
 }
 
 void pmu_of_processor(struct pmu *pmu, u64 capabilities)
@@ -234,13 +263,18 @@ static void set_cpuid(void)
 			e->eax = (e->eax & 0xff000000) | has.version | has.gp << 8 | has.gp_width << 16;
 			e->ecx = has.version >= 5 ? has.fixed : 0;
 			e->edx = (e->edx & 1 << 15) | (has.version < 2 ? 0 : n | has.fixed_width << 5);
+		} else if (e->function == 7 && !e->index && !has.amd) {
+			e->edx = (e->edx & ~(1u << 19)) | (has.lbr == LBR_ARCH) << 19;
+		} else if (e->function == 0x1c && has.lbr == LBR_ARCH) {
+			e->ebx = (has.lbr_ctl & ARCH_CTL_OS ? 1 : 0) | (has.lbr_ctl & ARCH_CTL_KINDS ? 2 : 0) |
+				 (has.lbr_ctl & ARCH_CTL_CALL_STACK ? 4 : 0);
 		} else if (e->function == 1 && !has.amd) {
 			e->ecx = (e->ecx & ~(1 << 15)) | has.pdcm << 15;
 		} else if (e->function == 0x80000001 && has.amd) {
 			e->ecx = (e->ecx & ~(1 << 23)) | has.core_ext << 23;
 		} else if (e->function == 0x80000022 && has.amd) {
-			e->eax = has.version >= 2 ? 1 | has.freeze << 2 : 0;
-			e->ebx = has.version >= 2 ? has.gp : 0;
+			e->eax = has.version >= 2 ? 1 | (has.lbr == LBR_AMD) << 1 | has.freeze << 2 : 0;
+			e->ebx = has.version >= 2 ? has.gp | has.lbr_nr << 4 : 0;
 		}
 	}
 	must(ioctl(vcpu, KVM_SET_CPUID2, &c.head), "KVM_SET_CPUID2");

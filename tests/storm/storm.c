@@ -4,12 +4,13 @@
  *
  *	storm SEED CHANGES	until the PMU has changed its owner so often
  *
- * Up to three VMs of one to three vCPUs count and sample loops of known length (guest.S), beside one whose vPMU is
- * perf-based. Meanwhile they are killed, stopped for a while and moved between CPUs, and move to fresh VMs, each vCPU
- * from wherever it is; events of the host of every kind come and go, of tasks, CPUs and cgroups, and Intel PT; CPUs go
- * offline, the watchdog is turned on and off, code is patched, a module comes and goes. Each count of each guest must
- * be exact, and each sample there; a task of the host that counts its own loops must see no more and no less than
- * without guests; memory must not dwindle.
+ * Up to three VMs of one to three vCPUs count and sample loops of known length (guest.S), and most record the
+ * branches of one, beside one whose vPMU is perf-based. Meanwhile they are killed, stopped for a while and moved
+ * between CPUs, and move to fresh VMs, each vCPU from wherever it is; events of the host of every kind come and go,
+ * of tasks, CPUs and cgroups, some of them with branch records, and Intel PT; CPUs go offline, the watchdog is turned
+ * on and off, code is patched, a module comes and goes. Each count and each record of each guest must be exact, and
+ * each sample there; a task of the host that counts its own loops must see no more and no less than without guests;
+ * no sample of the host may have a branch of a guest; memory must not dwindle.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -55,8 +56,8 @@ typedef uint32_t u32;
 
 /* What VMs and the task that counts itself tell; shared with them. */
 struct told {
-	u64 rounds, samples, wrong, moves, starts;
-	char text[160];
+	u64 rounds, samples, recorded, wrong, moves, starts;
+	char text[200];
 };
 
 static struct told *told;
@@ -116,6 +117,8 @@ static int perf_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group
 /* ---- a VM, in a process of its own ---- */
 
 extern const char guest_start[], guest_nmi[], guest_end[];
+extern const char guest_call[], guest_called[], guest_call_again[], guest_called_again[];
+extern const char guest_jump[], guest_jumped[], guest_leaf_call[], guest_leaf[], guest_leaf_back[], guest_loop[];
 
 struct cpuids {
 	struct kvm_cpuid2 head;
@@ -132,6 +135,7 @@ static struct {
 	long run_size;
 	char *memory;
 	bool perf_based, moving;
+	enum { NO_RECORDS, OLD_RECORDS, ARCH_RECORDS, AMD_RECORDS } records;
 	u64 seed;
 	struct told *told;
 	pthread_mutex_t lock;
@@ -178,6 +182,36 @@ static void choose_cpuid(struct cpuids *c)
 	}
 }
 
+/* Guests have branch records if KVM offers them, those of Intel's CPUs from version 4 of the PMU on. */
+static void find_records(const struct cpuids *c)
+{
+	struct { struct kvm_msrs head; struct kvm_msr_entry entry; } capabilities = {
+		.head.nmsrs = 1, .entry.index = 0x345,
+	};
+	bool is_new = false, arch = false;
+	u32 i;
+
+	vm.records = NO_RECORDS;
+	if (vm.perf_based)
+		return;
+	for (i = 0; i < c->head.nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &c->entries[i];
+
+		if (e->function == 0xa)
+			is_new = (e->eax & 0xff) >= 4;
+		if (e->function == 7 && !e->index)
+			arch = e->edx >> 19 & 1;
+		if (e->function == 0x80000022 && e->eax >> 1 & 1)
+			vm.records = AMD_RECORDS;
+	}
+	if (!is_new)
+		return;
+	if (arch)
+		vm.records = ARCH_RECORDS;
+	else if (ioctl(vm.kvm, KVM_GET_MSRS, &capabilities) == 1 && (capabilities.entry.data & 0x3f) == 5)
+		vm.records = OLD_RECORDS;
+}
+
 static void create_vm(void)
 {
 	struct kvm_userspace_memory_region region = {
@@ -205,6 +239,7 @@ static void create_vm(void)
 	must(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
 	if (!c.head.nent)
 		choose_cpuid(&c);
+	find_records(&c);
 	if (quirks)
 		must(ioctl(vm.fd, KVM_ENABLE_CAP, &no_quirks), "KVM_CAP_DISABLE_QUIRKS2");
 	for (i = 0; i < vm.vcpus; i++) {
@@ -229,6 +264,69 @@ static struct kvm_segment flat(uint16_t selector, uint8_t type)
 	};
 }
 
+static u32 address_of(const char *label)
+{
+	return CODE + (label - guest_start);
+}
+
+/* What the guest records: all branches of the loop, the conditional one only, or the calls that lead to it */
+static void choose_records(struct area *a)
+{
+	const u32 loop[][2] = {
+		{ address_of(guest_leaf), address_of(guest_leaf_back) },
+		{ address_of(guest_leaf_call), address_of(guest_leaf) },
+		{ address_of(guest_jump), address_of(guest_jumped) },
+		{ address_of(guest_loop), address_of(guest_jump) },
+	};
+	const u32 calls[][2] = {
+		{ address_of(guest_call_again), address_of(guest_called_again) },
+		{ address_of(guest_call), address_of(guest_called) },
+	};
+	static const u32 selects[] = { 0, 0x1f8, 0x3c4 }, arch_ctls[] = { 0x7f0007, 0x010007, 0x38000f };
+	u32 i, mode = below(vm.records == AMD_RECORDS ? 2 : 3);
+
+	if (vm.records == NO_RECORDS || one_in(4))
+		return;
+	a->lbr = 1;
+	a->records = 32;
+	a->step = 1;
+	a->lbr_loops = RECORDS_MAX + 1 + below(one_in(2) ? 100 : 5000);
+	switch (vm.records) {
+	case OLD_RECORDS:
+		a->lbr_msr = 0x1d9;
+		a->lbr_on = 1;
+		a->select_msr = 0x1c8;
+		a->tos_msr = 0x1c9;
+		a->from_msr = 0x680;
+		a->to_msr = 0x6c0;
+		break;
+	case ARCH_RECORDS:
+		a->lbr_msr = 0x14ce;
+		a->lbr_on = arch_ctls[mode];
+		a->from_msr = 0x1500;
+		a->to_msr = 0x1600;
+		break;
+	default:
+		a->lbr_msr = 0xc000010f;
+		a->lbr_on = 1 << 6;
+		a->select_msr = 0xc000010e;
+		a->from_msr = 0xc0010300;
+		a->to_msr = 0xc0010301;
+		a->records = 16;
+		a->step = 2;
+		/* mispredicted, retired */
+		a->from_ignored = a->to_high = 1u << 31;
+	}
+	a->select = selects[mode];
+	a->checked = mode == 2 ? 2 : a->records;
+	for (i = 0; i < a->checked; i++) {
+		const u32 *branch = mode == 2 ? calls[i] : loop[mode == 1 ? 3 : i % 4];
+
+		a->from[i] = branch[0];
+		a->to[i] = branch[1];
+	}
+}
+
 static void begin(int i)
 {
 	struct area *a = (struct area *)(vm.memory + AREA(i));
@@ -243,6 +341,7 @@ static void begin(int i)
 	};
 	/* Half a period more than the samples take, which the way to a handler may not use up */
 	a->sampled_loops = a->samples * a->period + a->period / 2;
+	choose_records(a);
 	must(ioctl(vm.vcpu[i], KVM_GET_SREGS, &s), "KVM_GET_SREGS");
 	s.cs = flat(CODE_SEL, 11);
 	s.ds = s.es = s.fs = s.gs = s.ss = flat(DATA_SEL, 3);
@@ -353,6 +452,16 @@ static void rewrite_msrs(int i)
 		must(-1, "KVM_GET_MSRS and KVM_SET_MSRS of the PMU");
 }
 
+/* Something in it stops the counters, something else the branch records. */
+static u64 status_of(int i)
+{
+	struct { struct kvm_msrs head; struct kvm_msr_entry entry; } status = {
+		.head.nmsrs = 1, .entry.index = amd ? 0xc0000300 : 0x38e,
+	};
+
+	return ioctl(vm.vcpu[i], KVM_GET_MSRS, &status) == 1 ? status.entry.data : 0;
+}
+
 static void *run_vcpu(void *arg)
 {
 	int i = (int)(long)arg;
@@ -382,20 +491,28 @@ static void *run_vcpu(void *arg)
 			_exit(1);
 		}
 		if (vm.run[i]->io.port == PORT_WRONG) {
-			char text[120];
+			char text[160];
 
 			/* What the host wanted of a counter first has been lost to a perf-based vPMU. */
 			if (vm.perf_based)
 				continue;
 			errno = 0;
-			snprintf(text, sizeof(text), a->wrong == WRONG_COUNT ? "%u counted of %u branches, round %u" :
-				 "%u samples instead of %u, round %u", a->wrong == WRONG_COUNT ? a->count : a->pmis,
-				 a->wrong == WRONG_COUNT ? a->loops : a->samples, a->rounds);
+			if (a->wrong == WRONG_RECORD)
+				snprintf(text, sizeof(text), "record %u is of %#x%08x to %#x%08x, not of %#x to %#x, "
+					 "round %u, status %#llx", a->record, a->read[1], a->read[0], a->read[3],
+					 a->read[2], a->from[a->record], a->to[a->record], a->rounds,
+					 (unsigned long long)status_of(i));
+			else
+				snprintf(text, sizeof(text), a->wrong == WRONG_COUNT ?
+					 "%u counted of %u branches, round %u" : "%u samples instead of %u, round %u",
+					 a->wrong == WRONG_COUNT ? a->count : a->pmis,
+					 a->wrong == WRONG_COUNT ? a->loops : a->samples, a->rounds);
 			tell(text);
 			continue;
 		}
 		__atomic_add_fetch(&vm.told->rounds, a->rounds - counted, __ATOMIC_RELAXED);
 		__atomic_add_fetch(&vm.told->samples, (a->rounds - counted) * a->samples, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&vm.told->recorded, (a->rounds - counted) * a->checked, __ATOMIC_RELAXED);
 		counted = a->rounds;
 		if (one_in(40))
 			request_move(i);
@@ -492,9 +609,29 @@ static void counting_task(struct told *t, u64 seed)
 
 static struct { pid_t pid; bool stopped; } vms[VMS];
 static int events[EVENTS];
+/* Of those that sample branches */
+static struct perf_event_mmap_page *rings[EVENTS];
+static struct { u64 samples, branches, guests, from, to; } host_records;
 static int groups[2] = { -1, -1 };
-static u64 killed, opened, refused, offline, toggled, moved, traced, modules;
+static u64 killed, opened, refused, with_branches, of_cgroups, offline, toggled, moved, traced, modules;
 static bool watchdog, can_offline;
+
+static struct { int fd; struct perf_event_mmap_page *page; void *aux; } pt = { .fd = -1 };
+
+#define PT_SIZE (16 * 4096)
+
+/* They are the storm's alone: a VM does not keep what that closes. */
+static void forget_events(void)
+{
+	int i;
+
+	for (i = 0; i < EVENTS; i++) {
+		if (events[i] >= 0)
+			close(events[i]);
+	}
+	if (pt.fd >= 0)
+		close(pt.fd);
+}
 
 static void start_vm(int i)
 {
@@ -506,8 +643,10 @@ static void start_vm(int i)
 	vms[i].pid = fork();
 	if (vms[i].pid < 0)
 		die("fork");
-	if (!vms[i].pid)
+	if (!vms[i].pid) {
+		forget_events();
 		vm_process(&told[i], i == PERF_BASED, seed);
+	}
 }
 
 static void kill_vm(int i)
@@ -515,6 +654,100 @@ static void kill_vm(int i)
 	kill(vms[i].pid, SIGKILL);
 	waitpid(vms[i].pid, NULL, 0);
 	killed++;
+}
+
+#define RING_SIZE (8 * 4096)
+
+/* Whatever the host samples, no branch of it is one of a guest: the host has no code at such addresses. */
+static void look_at_samples(int i)
+{
+	const char *data = (const char *)rings[i] + 4096;
+	u64 head, tail, at, j, nr;
+
+	if (!rings[i])
+		return;
+	head = __atomic_load_n(&rings[i]->data_head, __ATOMIC_ACQUIRE);
+	/* A record is never split in words. */
+#define WORD(n) (*(const u64 *)(data + (at + 8 * (n)) % RING_SIZE))
+	for (tail = rings[i]->data_tail; tail < head; tail += WORD(0) >> 48) {
+		at = tail;
+		/* perf_event_header: type, misc, size; then the IP, the number of branches, and of each one three */
+		if ((u32)WORD(0) != PERF_RECORD_SAMPLE)
+			continue;
+		host_records.samples++;
+		nr = WORD(2);
+		host_records.branches += nr;
+		for (j = 0; j < nr; j++) {
+			u64 from = WORD(3 + 3 * j), to = WORD(4 + 3 * j);
+
+			if ((from - CODE >= GUEST_CODE && to - CODE >= GUEST_CODE) || host_records.guests++)
+				continue;
+			host_records.from = from;
+			host_records.to = to;
+		}
+	}
+	__atomic_store_n(&rings[i]->data_tail, head, __ATOMIC_RELEASE);
+#undef WORD
+}
+
+static void close_event(int i)
+{
+	if (events[i] < 0)
+		return;
+	look_at_samples(i);
+	if (rings[i])
+		munmap(rings[i], 4096 + RING_SIZE);
+	rings[i] = NULL;
+	close(events[i]);
+	events[i] = -1;
+}
+
+static void stop_trace(void)
+{
+	if (pt.fd < 0)
+		return;
+	munmap(pt.aux, PT_SIZE);
+	munmap(pt.page, 2 * 4096);
+	close(pt.fd);
+	pt.fd = -1;
+}
+
+/* Intel PT traces a CPU for a while. */
+static void trace(void)
+{
+	struct perf_event_attr attr = { .exclude_guest = 1 };
+
+	if (pt.fd >= 0) {
+		stop_trace();
+		return;
+	}
+	attr.type = read_number("/sys/bus/event_source/devices/intel_pt/type");
+	if (!attr.type)
+		return;
+	pt.fd = perf_open(&attr, -1, below(cpus), -1, 0);
+	if (pt.fd < 0)
+		return;
+	pt.page = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, pt.fd, 0);
+	if (pt.page == MAP_FAILED)
+		die("mmap of an event");
+	pt.page->aux_offset = 2 * 4096;
+	pt.page->aux_size = PT_SIZE;
+	pt.aux = mmap(NULL, PT_SIZE, PROT_READ, MAP_SHARED, pt.fd, pt.page->aux_offset);
+	if (pt.aux == MAP_FAILED)
+		die("mmap of a trace");
+	traced++;
+}
+
+/* AMD has no call-stack mode. */
+static u64 some_branches(void)
+{
+	static const u64 kinds[] = {
+		PERF_SAMPLE_BRANCH_ANY, PERF_SAMPLE_BRANCH_ANY | PERF_SAMPLE_BRANCH_USER,
+		PERF_SAMPLE_BRANCH_ANY | PERF_SAMPLE_BRANCH_KERNEL, PERF_SAMPLE_BRANCH_ANY_CALL, PERF_SAMPLE_BRANCH_COND,
+		PERF_SAMPLE_BRANCH_CALL_STACK | PERF_SAMPLE_BRANCH_USER,
+	};
+
+	return kinds[below(amd ? 5 : 6)];
 }
 
 static void some_event(void)
@@ -535,8 +768,7 @@ static void some_event(void)
 		if (one_in(3)) {
 			ioctl(events[i], one_in(2) ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
 		} else {
-			close(events[i]);
-			events[i] = -1;
+			close_event(i);
 		}
 		return;
 	}
@@ -545,50 +777,37 @@ static void some_event(void)
 		attr.freq = one_in(2);
 		attr.sample_period = attr.freq ? 1000 : 200000;
 		attr.precise_ip = one_in(2);
+		if (attr.exclude_guest && !one_in(3)) {
+			attr.sample_type |= PERF_SAMPLE_BRANCH_STACK;
+			attr.branch_sample_type = some_branches();
+			attr.precise_ip = 0;
+		}
 	}
 	if (leader >= 0)
 		attr.pinned = 0;
-	if (one_in(4) && groups[0] >= 0)
+	if (one_in(4) && groups[0] >= 0) {
 		events[i] = perf_open(&attr, groups[below(2)], below(cpus), leader, PERF_FLAG_PID_CGROUP);
-	else if (one_in(2))
+		of_cgroups += events[i] >= 0;
+	} else if (one_in(2)) {
 		events[i] = perf_open(&attr, -1, below(cpus), leader, 0);
-	else
+	} else {
 		events[i] = perf_open(&attr, one_in(2) ? vms[v].pid : 0, -1, leader, 0);
-	if (events[i] < 0)
+	}
+	if (events[i] < 0) {
+		/* Most processors either trace or record branches. */
+		if (errno == EBUSY && attr.branch_sample_type && one_in(2))
+			stop_trace();
 		refused++;
-	else
-		opened++;
-}
-
-/* Intel PT traces a CPU for a while. */
-static void trace(void)
-{
-	static struct { int fd; struct perf_event_mmap_page *page; void *aux; } pt = { .fd = -1 };
-	struct perf_event_attr attr = { .exclude_guest = 1 };
-	const long page = 4096, size = 16 * 4096;
-
-	if (pt.fd >= 0) {
-		munmap(pt.aux, size);
-		munmap(pt.page, 2 * page);
-		close(pt.fd);
-		pt.fd = -1;
 		return;
 	}
-	attr.type = read_number("/sys/bus/event_source/devices/intel_pt/type");
-	if (!attr.type)
+	opened++;
+	if (!attr.branch_sample_type)
 		return;
-	pt.fd = perf_open(&attr, -1, below(cpus), -1, 0);
-	if (pt.fd < 0)
-		return;
-	pt.page = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, pt.fd, 0);
-	if (pt.page == MAP_FAILED)
-		die("mmap of an event");
-	pt.page->aux_offset = 2 * page;
-	pt.page->aux_size = size;
-	pt.aux = mmap(NULL, size, PROT_READ, MAP_SHARED, pt.fd, pt.page->aux_offset);
-	if (pt.aux == MAP_FAILED)
-		die("mmap of a trace");
-	traced++;
+	with_branches++;
+	/* There is none for a task's event that children inherit. */
+	rings[i] = mmap(NULL, 4096 + RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, events[i], 0);
+	if (rings[i] == MAP_FAILED)
+		rings[i] = NULL;
 }
 
 static void load_module(void)
@@ -725,11 +944,8 @@ static void quiet(void)
 {
 	int i;
 
-	for (i = 0; i < EVENTS; i++) {
-		if (events[i] >= 0)
-			close(events[i]);
-		events[i] = -1;
-	}
+	for (i = 0; i < EVENTS; i++)
+		close_event(i);
 	for (i = 0; i < VMS; i++)
 		kill_vm(i);
 }
@@ -737,7 +953,7 @@ static void quiet(void)
 int main(int argc, char **argv)
 {
 	u64 changes, loads, last = 0, sum = 0, before = 0, after, end_of_warming;
-	u64 rounds = 0, samples = 0, moves = 0, starts = 0, begin_ms, ms, pace, rests = 0;
+	u64 rounds = 0, samples = 0, recorded = 0, moves = 0, starts = 0, begin_ms, ms, pace, rests = 0;
 	u32 eax, ebx, ecx, edx;
 	struct timespec pause = { 0 };
 	bool warm = false;
@@ -777,6 +993,7 @@ int main(int argc, char **argv)
 
 	while (sum < changes) {
 		one_thing();
+		look_at_samples(below(EVENTS));
 		pause.tv_nsec = 50000 + below(1000000);
 		nanosleep(&pause, NULL);
 		/* Of the VMs that there are: those of one that was killed are gone. */
@@ -811,6 +1028,7 @@ int main(int argc, char **argv)
 	for (i = 0; i <= PERF_BASED; i++) {
 		rounds += i == PERF_BASED ? 0 : told[i].rounds;
 		samples += i == PERF_BASED ? 0 : told[i].samples;
+		recorded += told[i].recorded;
 		moves += told[i].moves;
 		starts += told[i].starts;
 		alive += told[i].rounds > 0;
@@ -821,20 +1039,31 @@ int main(int argc, char **argv)
 	printf("# %llu seconds, %llu rests; memory: %llu KiB available when it was warm, %llu in the end\n",
 	       (unsigned long long)(milliseconds() - begin_ms) / 1000, (unsigned long long)rests,
 	       (unsigned long long)before, (unsigned long long)after);
-	printf("# guests: %llu rounds, %llu samples; a task counted itself %llu times\n", (unsigned long long)rounds,
-	       (unsigned long long)samples, (unsigned long long)told[VMS].rounds);
-	printf("# events of the host: %llu, %llu refused; CPU offline %llu times, watchdog turned %llu times, %llu traces, "
-	       "%llu modules\n", (unsigned long long)opened, (unsigned long long)refused, (unsigned long long)offline,
-	       (unsigned long long)toggled, (unsigned long long)traced, (unsigned long long)modules);
+	printf("# guests: %llu rounds, %llu samples, %llu branch records; a task counted itself %llu times\n",
+	       (unsigned long long)rounds, (unsigned long long)samples, (unsigned long long)recorded,
+	       (unsigned long long)told[VMS].rounds);
+	printf("# %llu events with branch records: %llu samples of %llu branches\n", (unsigned long long)with_branches,
+	       (unsigned long long)host_records.samples, (unsigned long long)host_records.branches);
+	printf("# events of the host: %llu, %llu of them of cgroups, %llu refused; CPU offline %llu times, watchdog turned "
+	       "%llu times, %llu traces, %llu modules\n", (unsigned long long)opened, (unsigned long long)of_cgroups,
+	       (unsigned long long)refused, (unsigned long long)offline, (unsigned long long)toggled,
+	       (unsigned long long)traced, (unsigned long long)modules);
 	check(alive == VMS && told[VMS].rounds, "all of them get on", "%d of %d VMs, the task counted itself %llu times",
 	      alive, VMS, (unsigned long long)told[VMS].rounds);
 	for (i = 0; i < PERF_BASED; i++)
-		check(!told[i].wrong, (const char *[]) { "VM 1: each count and sample", "VM 2: each count and sample",
-		      "VM 3: each count and sample" }[i], "%llu wrong, first: %s",
+		check(!told[i].wrong, (const char *[]) {
+		      "VM 1: each count, sample and branch record", "VM 2: each count, sample and branch record",
+		      "VM 3: each count, sample and branch record" }[i], "%llu wrong, first: %s",
 		      (unsigned long long)told[i].wrong, told[i].text);
 	check(!told[PERF_BASED].wrong, "the perf-based VM goes on", "%s", told[PERF_BASED].text);
 	check(!told[VMS].wrong, "each count of a task of the host", "%llu wrong, first: %s",
 	      (unsigned long long)told[VMS].wrong, told[VMS].text);
+	check(!host_records.guests, "no branch record of a guest in a sample of the host",
+	      "%llu, first: from %#llx to %#llx", (unsigned long long)host_records.guests,
+	      (unsigned long long)host_records.from, (unsigned long long)host_records.to);
+	/* While something traces, most processors refuse such events. */
+	check(recorded && (host_records.branches || with_branches < 10), "guests and the host record branches",
+	      "%llu and %llu records", (unsigned long long)recorded, (unsigned long long)host_records.branches);
 	check(before && after + 12 * 1024 > before, "memory", "%llu KiB available, %llu when it was warm",
 	      (unsigned long long)after, (unsigned long long)before);
 	return ktap_end();

@@ -169,7 +169,9 @@
 	FEATURE(hardware,	SERIALIZE)
 	/* HYBRID_CPU */
 	FEATURE(hardware,	TSXLDTRK)
-	/* PCONFIG, ARCH_LBR, IBT */
+	/* PCONFIG */
+	FEATURE(vendor,		ARCH_LBR)	/* VMX, if guests own the PMU */
+	/* IBT */
 	FEATURE(hardware,	AMX_BF16)
 	FEATURE(hardware,	AVX512_FP16)
 	FEATURE(hardware,	AMX_TILE)
@@ -391,6 +393,8 @@
 
 #define FEATURE_WORD CPUID_8000_0022_EAX
 	SCATTERED_FEATURE(passthrough,	PERFMON_V2)	/* SVM may clear it */
+	SCATTERED_FEATURE(vendor,	AMD_LBR_V2)	/* SVM, if guests own the PMU */
+	SCATTERED_FEATURE(vendor,	AMD_LBR_PMC_FREEZE) /* likewise */
 #undef FEATURE_WORD
 
 #define FEATURE_WORD CPUID_C000_0001_EDX

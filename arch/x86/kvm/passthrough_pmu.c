@@ -30,6 +30,11 @@
  * until it enables one: all of its accesses exit, and the state is in memory.  The host's
  * events are kept from counting the guest as they always were.
  *
+ * Branch records change hands like the values of counters, but only while the guest uses
+ * them: from an access that exits until the state is taken out with nothing recording.
+ * Until the next access they are asleep, that is in memory, and all of their registers
+ * are closed.  perf saves the host's own records while a guest's are there.
+ *
  * Memory is authoritative unless pmu->in_hw says that the state is in the registers,
  * or, for the value of a counter, pmu->left says that.
  * Only the CPU that the vCPU is loaded on may look there, and with IRQs off, as it
@@ -665,6 +670,45 @@ static u64 counters_to_leave(struct kvm_pmu *pmu)
 	return *(u64 *)pmu->all_valid_pmc_idx & ~perf_guest_host_counters();
 }
 
+static u64 lbr_to_leave(struct kvm_pmu *pmu)
+{
+	return pmu->left & X86_GUEST_LBR_BIT & ~perf_guest_host_counters();
+}
+
+/* The registers of records that are asleep are closed, as they hold somebody else's. */
+static void load_lbr(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	struct kvm_passthrough_lbr *lbr = &pmu->lbr;
+
+	if (unlikely(lbr->open != lbr->awake)) {
+		/* For user space's MSR filter. */
+		kvm_vcpu_srcu_read_lock(vcpu);
+		kvm_pmu_call(passthrough_update)(vcpu);
+		kvm_vcpu_srcu_read_unlock(vcpu);
+	}
+
+	if (!lbr->awake || (pmu->left & X86_GUEST_LBR_BIT))
+		return;
+
+	perf_load_guest_lbr(&lbr->regs);
+	pmu->left |= X86_GUEST_LBR_BIT;
+	kvm_pmu_call(passthrough_lbr_load)(vcpu);
+}
+
+/* Records that nothing is added to need not be there the next time. */
+static void put_lbr(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (!(pmu->left & X86_GUEST_LBR_BIT))
+		return;
+
+	perf_put_guest_lbr(&pmu->lbr.regs);
+	pmu->left &= ~X86_GUEST_LBR_BIT;
+	pmu->lbr.awake = kvm_pmu_call(passthrough_lbr_put)(vcpu);
+}
+
 /* After so many rounds without a counter in use a guest is dormant. */
 #define MAX_IDLE_PUTS	64
 
@@ -684,6 +728,15 @@ static void note_idle_put(struct kvm_vcpu *vcpu, bool idle)
 		kvm_make_request(KVM_REQ_PMU, vcpu);
 }
 
+/* The bits of the status that an interrupt of a counter sets by freezing. */
+static u64 frozen_by_pmi(struct kvm_pmu *pmu)
+{
+	u64 bits = GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
+
+	bits &= ~pmu->global_status_rsvd;
+	return bits ? kvm_pmu_call(passthrough_freeze)(pmu_to_vcpu(pmu)) & bits : 0;
+}
+
 static bool uses_counters(struct kvm_pmu *pmu)
 {
 	int i;
@@ -692,7 +745,11 @@ static bool uses_counters(struct kvm_pmu *pmu)
 		if (enables(pmu->gp_counters[i].eventsel_hw))
 			return true;
 	}
-	return pmu->fixed_ctr_ctrl_hw;
+	if (pmu->fixed_ctr_ctrl_hw || pmu->lbr.awake)
+		return true;
+
+	/* The host's counters run while a guest is entered that doesn't own the PMU. */
+	return host_regs.guest_freezes_host && frozen_by_pmi(pmu);
 }
 
 /*
@@ -795,19 +852,20 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 	pmu->status_told = pmu->global_status;
 
 	follow_host_traces(vcpu);
+	load_lbr(vcpu);
 	kvm_pmu_call(passthrough_load)(vcpu);
 	/* perf knows it to be 0. */
 	write_fixed_ctrl(pmu, pmu->fixed_ctr_ctrl_hw);
 
 	pmu->in_hw = true;
-	pmu->left = ~0ULL;
+	pmu->left |= ~X86_GUEST_LBR_BIT;
 
 	trace_kvm_passthrough_pmu_load(vcpu->vcpu_id, counters, pmu->nr_arch_gp_counters,
 				       pmu->fixed_ctr_ctrl_hw, pmu->global_ctrl,
 				       pmu->global_status);
 }
 
-/* Hands the PMU back, with the values of the counters @left in it. */
+/* Hands the PMU back, with the values of the counters @left in it, and the like. */
 static void hand_back(struct kvm_vcpu *vcpu, u64 left)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
@@ -818,6 +876,8 @@ static void hand_back(struct kvm_vcpu *vcpu, u64 left)
 
 	kvm_pmu_call(passthrough_put)(vcpu);
 	request_late_pmi(vcpu);
+	if (!(left & X86_GUEST_LBR_BIT))
+		put_lbr(vcpu);
 
 	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
 		pmc = &pmu->gp_counters[i];
@@ -846,7 +906,7 @@ static void hand_back(struct kvm_vcpu *vcpu, u64 left)
 	pmu->keep_in_hw = false;
 	pmu->left = left;
 	perf_guest_leave(left);
-	note_idle_put(vcpu, !selectors && !pmu->fixed_ctr_ctrl_hw);
+	note_idle_put(vcpu, !selectors && !pmu->fixed_ctr_ctrl_hw && !pmu->lbr.awake);
 
 	perf_put_guest_lvtpc();
 	perf_guest_exit();
@@ -855,7 +915,9 @@ static void hand_back(struct kvm_vcpu *vcpu, u64 left)
 /* See kvm_passthrough_pmu_put(). */
 void __kvm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 {
-	hand_back(vcpu, counters_to_leave(vcpu_to_pmu(vcpu)));
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	hand_back(vcpu, counters_to_leave(pmu) | lbr_to_leave(pmu));
 }
 
 /* From here on, nothing of the vCPU is in the PMU. */
@@ -872,6 +934,7 @@ static void take_everything_out(struct kvm_vcpu *vcpu)
 
 	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&pmu->left)
 		put_counter(pmc);
+	put_lbr(vcpu);
 	pmu->left = 0;
 	perf_guest_leave(0);
 }
@@ -1036,6 +1099,73 @@ void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set)
 		wrmsrl(host_regs.status_set, set & bits);
 }
 EXPORT_SYMBOL_GPL(kvm_passthrough_pmu_change_status);
+
+/**
+ * kvm_passthrough_lbr_wake - the guest is about to use its branch records
+ * @vcpu: vCPU that has some
+ *
+ * It finds them in the registers, which are open, when it is entered next.
+ *
+ * Context: vCPU loaded.  Not between kvm_passthrough_pmu_load() and
+ * kvm_passthrough_pmu_put().
+ */
+void kvm_passthrough_lbr_wake(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+
+	if (pmu->lbr.awake)
+		return;
+
+	kvm_passthrough_pmu_reclaim(vcpu);
+	pmu->lbr.awake = true;
+	pmu->idle_puts = 0;
+	/* It may be dormant. */
+	kvm_make_request(KVM_REQ_PMU, vcpu);
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_lbr_wake);
+
+/**
+ * kvm_passthrough_lbr_read - read a register of the branch records where it is
+ * @vcpu: vCPU that has it
+ * @msr: the register
+ * @reg: its place in @vcpu's pmu->lbr.regs
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: its value.
+ */
+u64 kvm_passthrough_lbr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *reg)
+{
+	u64 value;
+
+	guard(irqsave)();
+
+	if (!(vcpu_to_pmu(vcpu)->left & X86_GUEST_LBR_BIT))
+		return *reg;
+
+	rdmsrl(msr, value);
+	return value;
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_lbr_read);
+
+/**
+ * kvm_passthrough_lbr_write - write a register of the branch records where it is
+ * @vcpu: vCPU that has it
+ * @msr: the register
+ * @reg: its place in @vcpu's pmu->lbr.regs
+ * @value: a value that hardware takes
+ *
+ * Context: vCPU loaded.
+ */
+void kvm_passthrough_lbr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *reg, u64 value)
+{
+	guard(irqsave)();
+
+	*reg = value;
+	if (vcpu_to_pmu(vcpu)->left & X86_GUEST_LBR_BIT)
+		wrmsrl(msr, value);
+}
+EXPORT_SYMBOL_GPL(kvm_passthrough_lbr_write);
 
 /* See kvm_passthrough_pmu_global_ctrl(). */
 void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu)
@@ -1281,13 +1411,12 @@ static bool is_frozen(struct kvm_pmu *pmu)
 	return pmu->global_status & GLOBAL_STATUS_COUNTERS_FROZEN;
 }
 
-/* The bits of the status that an interrupt of a counter sets by freezing. */
-static u64 frozen_by_pmi(struct kvm_pmu *pmu)
+/* See kvm_passthrough_pmu_is_frozen(). */
+bool __kvm_passthrough_pmu_is_frozen(struct kvm_pmu *pmu)
 {
-	u64 bits = GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN;
+	guard(irqsave)();
 
-	bits &= ~pmu->global_status_rsvd;
-	return bits ? kvm_pmu_call(passthrough_freeze)(pmu_to_vcpu(pmu)) & bits : 0;
+	return is_frozen(pmu);
 }
 
 /* A PMI that hardware does not make, with the bits of @status for its reason */
@@ -1298,8 +1427,32 @@ static void raise_pmi(struct kvm_pmu *pmu, u64 status)
 }
 
 /**
+ * kvm_passthrough_pmu_freeze - freeze what the guest wants frozen by a PMI
+ * @vcpu: vCPU that owns the PMU while it runs, about to be told of a PMI
+ *
+ * Hardware has done that, if it was the guest that the PMI interrupted.  But it may have
+ * come after the VM-exit, with the host's DEBUGCTL.
+ *
+ * Context: vCPU loaded, which has not run since.
+ */
+void kvm_passthrough_pmu_freeze(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
+	u64 frozen;
+
+	if (likely(!pmu->may_freeze))
+		return;
+
+	frozen = frozen_by_pmi(pmu);
+	if (frozen)
+		kvm_passthrough_pmu_change_status(pmu, 0, frozen);
+}
+
+/**
  * kvm_passthrough_pmu_count - count an event that KVM emulated
- * @pmc: counter that would have counted the event
+ * @pmc: counter that would have counted the event, and was not frozen before it
+ *
+ * If that makes the counters freeze, others still count the same event.
  *
  * Context: vCPU loaded.
  */
@@ -1310,9 +1463,6 @@ void kvm_passthrough_pmu_count(struct kvm_pmc *pmc)
 	u64 now;
 
 	guard(irqsave)();
-
-	if (unlikely(pmu->may_freeze) && is_frozen(pmu))
-		return;
 
 	in_hw = is_value_in_hw(pmc);
 	now = pmc->counter;

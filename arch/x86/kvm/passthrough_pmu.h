@@ -40,6 +40,8 @@
  * @clear_extra: bits besides those of counters that may be written in order to
  *	clear bits of GLOBAL_STATUS
  * @clear_foreign: those of @clear_extra that the host waits for while a guest runs
+ * @guest_freezes_host: what the guest's DEBUGCTL freezes with an interrupt of a counter
+ *	may be the host's, if the host's counters run when the guest is entered
  * @rdpmc_beyond_core: RDPMC reads counters of other PMUs as well
  */
 struct kvm_passthrough_pmu_regs {
@@ -67,6 +69,7 @@ struct kvm_passthrough_pmu_regs {
 	u64 status_extra;
 	u64 clear_extra;
 	u64 clear_foreign;
+	bool guest_freezes_host;
 	bool rdpmc_beyond_core;
 };
 
@@ -95,6 +98,8 @@ void kvm_passthrough_pmu_handle_pmi(void);
 void kvm_passthrough_pmu_reprogram(struct kvm_pmc *pmc, bool allowed);
 void kvm_passthrough_pmu_reprogrammed(struct kvm_vcpu *vcpu);
 bool kvm_passthrough_pmu_fastpath_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data);
+void kvm_passthrough_pmu_freeze(struct kvm_vcpu *vcpu);
+bool __kvm_passthrough_pmu_is_frozen(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_count(struct kvm_pmc *pmc);
 void kvm_passthrough_pmu_write_counter(struct kvm_pmc *pmc, u64 value);
 u64 kvm_passthrough_pmu_read_metrics(struct kvm_pmu *pmu);
@@ -103,6 +108,9 @@ u64 kvm_passthrough_pmu_status(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_change_status(struct kvm_pmu *pmu, u64 clear, u64 set);
 void __kvm_passthrough_pmu_read_global_ctrl(struct kvm_pmu *pmu);
 void kvm_passthrough_pmu_write_global_ctrl(struct kvm_vcpu *vcpu, u64 value);
+void kvm_passthrough_lbr_wake(struct kvm_vcpu *vcpu);
+u64 kvm_passthrough_lbr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *reg);
+void kvm_passthrough_lbr_write(struct kvm_vcpu *vcpu, u32 msr, u64 *reg, u64 value);
 struct kvm_passthrough_policy kvm_passthrough_pmu_policy(struct kvm_vcpu *vcpu,
 							 bool has_full_width,
 							 u64 status_foreign);
@@ -206,6 +214,19 @@ static inline u64 kvm_passthrough_pmu_global_ctrl(struct kvm_pmu *pmu)
 	if (READ_ONCE(pmu->global_ctrl_stale))
 		__kvm_passthrough_pmu_read_global_ctrl(pmu);
 	return READ_ONCE(pmu->global_ctrl);
+}
+
+/**
+ * kvm_passthrough_pmu_is_frozen - has an interrupt stopped all of a guest's counters?
+ * @pmu: any vPMU
+ *
+ * Context: vCPU loaded.
+ *
+ * Return: true if nothing counts until the guest clears CTR_Frz of its GLOBAL_STATUS.
+ */
+static inline bool kvm_passthrough_pmu_is_frozen(struct kvm_pmu *pmu)
+{
+	return unlikely(pmu->may_freeze) && __kvm_passthrough_pmu_is_frozen(pmu);
 }
 
 /*

@@ -418,6 +418,30 @@ static void amd_guests_on_host_with_more_counters(struct kunit *test)
 	}
 }
 
+/* LbrAndPmcFreeze closes nothing, whether or not the guest has it. */
+static void amd_guest_that_freezes(struct kunit *test)
+{
+	struct kvm_passthrough_model host = zen4, guest = zen4;
+	struct kvm_passthrough_policy policy;
+
+	host.clear_extra = FREEZE;
+	policy = kvm_passthrough_policy(&host, &guest, &amd);
+	KUNIT_EXPECT_TRUE(test, policy.status);
+	KUNIT_EXPECT_TRUE(test, policy.status_clear);
+	KUNIT_EXPECT_EQ(test, policy.clear_taken, FREEZE);
+
+	guest.status_extra = FREEZE;
+	guest.clear_extra = FREEZE;
+	policy = kvm_passthrough_policy(&host, &guest, &amd);
+	KUNIT_EXPECT_TRUE(test, policy.status);
+	KUNIT_EXPECT_TRUE(test, policy.status_clear);
+	KUNIT_EXPECT_EQ(test, policy.clear_taken, 0);
+
+	/* The guest could not thaw. */
+	host.clear_extra = 0;
+	KUNIT_EXPECT_FALSE(test, kvm_passthrough_policy(&host, &guest, &amd).status_clear);
+}
+
 static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(overflow_shows_in_counter),
 	KUNIT_CASE(nothing_without_pmu),
@@ -438,6 +462,7 @@ static struct kunit_case passthrough_policy_cases[] = {
 	KUNIT_CASE(what_clears_the_status),
 	KUNIT_CASE(amd_guest_without_core_extension),
 	KUNIT_CASE(amd_guests_on_host_with_more_counters),
+	KUNIT_CASE(amd_guest_that_freezes),
 	{}
 };
 

@@ -49,15 +49,11 @@ struct bx_perfmon_cold_t {
   Bit64u loads, stores;
   Bit64u loads_due, stores_due, loads_stores_due;
 
-  // SELECT, TOS, FROM, TO and INFO registers
-  Bit64u lbr[2 + 3 * BX_PMU_MAX_LBR];
-
   bx_perfmon_cold_t() { clear(); }
   void clear(void) {
     memset(predictor, 1, sizeof(predictor));
     memset(l1, 0xff, sizeof(l1));
     memset(last, 0xff, sizeof(last));
-    memset(lbr, 0, sizeof(lbr));
     loads = stores = 0;
     loads_due = stores_due = loads_stores_due = BX_PERFMON_NEVER;
   }
@@ -79,7 +75,7 @@ static const bx_perfmon_model_t *find_model(const char *name)
 
 bx_perfmon_c::bx_perfmon_c():
   stop_icount(BX_PERFMON_NEVER), cond_branches(0), other_branches(0),
-  unwound(0), branch_model(false), cache_model(false),
+  unwound(0), branch_model(false), recording(false), cache_model(false),
   active(false), early(false), trace_cr3(false), cpu(NULL), model(NULL),
   global_ctrl(0), global_ctrl_mask(0), global_status(0), fixed_ctrl(0),
   debugctl(0), debugctl_mask(0), misc_enable(0), ld_lat(0), frontend(0),
@@ -87,12 +83,13 @@ bx_perfmon_c::bx_perfmon_c():
   metrics_enabled(false), frozen(false), hidden(false), pmi_skid(0),
   pmi_due(BX_PERFMON_NEVER), guest(false), user(false), next_guest(false),
   num_active(0), extra_cycles(0), instructions_since(0), metrics_since(0),
-  cold(NULL), branch_misses(0), cache_references(0), cache_misses(0),
+  cold(NULL), counts_misses(false), branch_misses(0), cache_references(0), cache_misses(0),
   branch_misses_due(BX_PERFMON_NEVER), cache_references_due(BX_PERFMON_NEVER),
   cache_misses_due(BX_PERFMON_NEVER)
 {
   memset(counter, 0, sizeof(counter));
   memset(&trace, 0, sizeof(trace));
+  memset(&lbr, 0, sizeof(lbr));
   memset(offcore_rsp, 0, sizeof(offcore_rsp));
   memset(active_list, 0, sizeof(active_list));
   memset(&totals, 0, sizeof(totals));
@@ -158,6 +155,7 @@ void bx_perfmon_c::reset(unsigned source)
   }
   num_active = 0;
   trace_reset();
+  lbr_reset();
   model->rules->reset(this);
   reconfigure();
 }
@@ -227,7 +225,7 @@ void bx_perfmon_c::register_state(bx_param_c *parent)
     new bx_shadow_data_c(list, "cache2", (Bit8u*) cold->last, sizeof(cold->last));
     BXRS_DEC_PARAM_FIELD(list, loads, cold->loads);
     BXRS_DEC_PARAM_FIELD(list, stores, cold->stores);
-    new bx_shadow_data_c(list, "lbr", (Bit8u*) cold->lbr, sizeof(cold->lbr));
+    new bx_shadow_data_c(list, "lbr", (Bit8u*) &lbr, sizeof(lbr));
   }
 }
 
@@ -273,7 +271,7 @@ bool bx_perfmon_c::rdpmc(Bit32u ecx, Bit64u *val)
 
 bool bx_perfmon_c::is_pmu_msr(Bit32u index) const
 {
-  return model != NULL && model->rules->is_pmu_msr(this, index);
+  return model != NULL && (model->rules->is_pmu_msr(this, index) || lbr_is_msr(index));
 }
 
 void bx_perfmon_c::load_global_ctrl(Bit64u val)
@@ -372,7 +370,7 @@ void bx_perfmon_c::reconfigure(void)
   bool each_access = cache_model;
 
   num_active = 0;
-  branch_model = cache_model = false;
+  counts_misses = cache_model = false;
   for (unsigned n = 0; n < BX_PMU_MAX_COUNTERS; n++) {
     bx_perfmon_counter_t *c = &counter[n];
 
@@ -386,7 +384,7 @@ void bx_perfmon_c::reconfigure(void)
 
     switch(c->event) {
     case BX_PMU_EVENT_BRANCH_MISSES:
-      branch_model = true;
+      counts_misses = true;
       break;
     case BX_PMU_EVENT_CACHE_REFERENCES:
     case BX_PMU_EVENT_CACHE_MISSES:
@@ -397,6 +395,8 @@ void bx_perfmon_c::reconfigure(void)
       break;
     }
   }
+
+  lbr_configure();
 
   // without host pointers in the TLB each access takes the way that counts it
   if (cache_model != each_access) cpu->TLB_flush();
@@ -515,11 +515,6 @@ void bx_perfmon_c::service(void)
   if (model != NULL) plan();
 }
 
-Bit64u *bx_perfmon_c::lbr(unsigned n)
-{
-  return &cold->lbr[n];
-}
-
 Bit64u bx_perfmon_c::read_counter(unsigned n)
 {
   settle();
@@ -548,6 +543,7 @@ void bx_perfmon_c::deliver_pmi(void)
   pmi_due = BX_PERFMON_NEVER;
 
   bool set_mask = model->rules->interrupt(this);
+  lbr_configure(); // it may have frozen the records
 
 #if BX_SUPPORT_APIC
   if (cpu->lapic->deliver_perfmon(set_mask)) totals.pmis[guest]++;
@@ -639,11 +635,13 @@ void bx_perfmon_c::missed(void)
   }
 }
 
-void bx_perfmon_c::count_branch(Bit64u rip, bool taken)
+bool bx_perfmon_c::count_branch(Bit64u rip, bool taken)
 {
   Bit8u *state = &cold->predictor[(rip ^ (rip >> 12)) & (bx_perfmon_cold_t::PREDICTOR_SIZE - 1)];
 
-  if ((*state >= 2) != taken) {
+  bool mispredicted = (*state >= 2) != taken;
+
+  if (mispredicted) {
     branch_misses++;
     missed();
   }
@@ -654,6 +652,8 @@ void bx_perfmon_c::count_branch(Bit64u rip, bool taken)
   else {
     if (*state > 0) (*state)--;
   }
+
+  return mispredicted;
 }
 
 void bx_perfmon_c::count_access(unsigned rw)

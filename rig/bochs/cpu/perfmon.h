@@ -67,7 +67,45 @@ const unsigned BX_PMU_MAX_FIXED = 4;
 const unsigned BX_PMU_FIXED_BASE = BX_PMU_MAX_GP; // index of fixed counter 0
 const unsigned BX_PMU_TRACE = BX_PMU_MAX_GP + BX_PMU_MAX_FIXED; // paces Intel PT, no register
 const unsigned BX_PMU_MAX_COUNTERS = BX_PMU_TRACE + 1;
+
+// Branch records, see perfmon_lbr.cc
 const unsigned BX_PMU_MAX_LBR = 32;
+const unsigned BX_PMU_LBR_IMAGE = 5 + 3 * BX_PMU_MAX_LBR; // quadwords of the XSAVE state component
+
+enum bx_perfmon_lbr_format_t {
+  BX_PMU_LBR_NONE = 0,
+  BX_PMU_LBR_INFO,                    // Intel's older interface with INFO registers, format 5
+  BX_PMU_LBR_ARCH,                    // Intel's architectural one
+  BX_PMU_LBR_AMD,                     // AMD's stack
+};
+
+// The kinds of branches: the bit of LBR_SELECT that suppresses the kind
+enum bx_perfmon_branch_t {
+  BX_PMU_BRANCH_COND = 2,
+  BX_PMU_BRANCH_REL_CALL = 3,
+  BX_PMU_BRANCH_IND_CALL = 4,
+  BX_PMU_BRANCH_RET = 5,
+  BX_PMU_BRANCH_IND_JMP = 6,
+  BX_PMU_BRANCH_REL_JMP = 7,
+  BX_PMU_BRANCH_FAR = 8,              // and the delivery of interrupts and exceptions
+};
+
+// of a near branch, as instrumentation libraries are told of it
+BX_CPP_INLINE unsigned bx_perfmon_branch_kind(unsigned what)
+{
+  switch(what) {
+  case BX_INSTR_IS_JMP:
+    return BX_PMU_BRANCH_REL_JMP;
+  case BX_INSTR_IS_JMP_INDIRECT:
+    return BX_PMU_BRANCH_IND_JMP;
+  case BX_INSTR_IS_CALL:
+    return BX_PMU_BRANCH_REL_CALL;
+  case BX_INSTR_IS_CALL_INDIRECT:
+    return BX_PMU_BRANCH_IND_CALL;
+  default:
+    return BX_PMU_BRANCH_RET;
+  }
+}
 
 // One row of a model's event table.
 struct bx_perfmon_select_t {
@@ -113,7 +151,8 @@ struct bx_perfmon_model_t {
   Bit64u   perf_capabilities;         // IA32_PERF_CAPABILITIES
   unsigned slots_per_cycle;
   unsigned metrics_fields;            // 8-bit fields of PERF_METRICS, 0 = none
-  unsigned lbr_depth;                 // registers of the LBR stack, at most BX_PMU_MAX_LBR
+  unsigned lbr_format;                // bx_perfmon_lbr_format_t
+  unsigned lbr_depth;                 // branch records: a power of two, at most BX_PMU_MAX_LBR
   bool     vmx_save_global_ctrl;      // VM-exit control "save IA32_PERF_GLOBAL_CTRL"
   Bit32u   signature;                 // CPUID 1 EAX: family and model that drivers choose
                                       // this unit by; 0 = those of the CPU model
@@ -146,6 +185,21 @@ struct bx_perfmon_trace_t {
   bool   lost;                        // packets are missing since the last block
 };
 
+// Branch records.
+struct bx_perfmon_lbr_t {
+  Bit64u select;                      // LBR_SELECT
+  Bit64u ctl;                         // IA32_LBR_CTL; AMD: DBG_EXTN_CFG
+  Bit32u depth;                       // IA32_LBR_DEPTH, or what there is
+  Bit32u tos;                         // the place of the newest record
+  Bit64u ler[3];                      // IA32_LER_FROM_IP, TO_IP, INFO
+  Bit64u from[BX_PMU_MAX_LBR], to[BX_PMU_MAX_LBR], info[BX_PMU_MAX_LBR];
+  Bit64u cycles_since;                // total of cycles at the last record
+
+  // derived by lbr_configure()
+  Bit32u suppressed;                  // as in LBR_SELECT, for all formats
+  bool   call_stack;
+};
+
 // Totals for benchmarks, [0] host, [1] guest; see sample().
 struct bx_perfmon_totals_t {
   Bit64u instructions[2];
@@ -173,7 +227,8 @@ public:
   Bit64u other_branches;
   Bit64u unwound;                     // icount steps that retired nothing: exceptions,
                                       // VM-exits, all but the last step of a REP
-  bool   branch_model;                // somebody counts branch misses
+  bool   branch_model;                // somebody counts branch misses, or branches are recorded
+  bool   recording;                   // branches are recorded
   bool   cache_model;                 // somebody counts cache events, loads or stores
   bool   active;                      // some counter is enabled
   bool   early;                       // the current instruction is counted already
@@ -205,7 +260,7 @@ public:
   int  rdmsr(Bit32u index, Bit64u *val);
   int  wrmsr(Bit32u index, Bit64u val);
   bool rdpmc(Bit32u ecx, Bit64u *val); // false: #GP. CPL and CR4.PCE are the caller's
-  bool is_pmu_msr(Bit32u index) const; // for statistics: a register of the counting unit
+  bool is_pmu_msr(Bit32u index) const; // for statistics: a register of the counting unit or of branch records
 
   //
   // IA32_PERF_GLOBAL_CTRL and IA32_DEBUGCTL for VM-entry and VM-exit. Reading
@@ -217,9 +272,15 @@ public:
   void   load_global_ctrl(Bit64u val);
   Bit64u get_debugctl(void) const { return debugctl; }
   bool   is_valid_debugctl(Bit64u val) const { return model == NULL || (val & ~debugctl_mask) == 0; }
-  void   load_debugctl(Bit64u val) { debugctl = val; }
+  Bit64u known_debugctl(Bit64u val) const { return model == NULL ? val : val & debugctl_mask; }
+  void   load_debugctl(Bit64u val);
   bool   has_vmx_load_global_ctrl(void) const { return model != NULL && model->version >= 2; }
   bool   has_vmx_save_global_ctrl(void) const { return model != NULL && model->vmx_save_global_ctrl; }
+  // the same for IA32_LBR_CTL, if there are architectural LBRs
+  bool   has_arch_lbr(void) const { return model != NULL && model->lbr_format == BX_PMU_LBR_ARCH; }
+  Bit64u get_lbr_ctl(void) const { return lbr.ctl; }
+  bool   is_valid_lbr_ctl(Bit64u val) const;
+  void   load_lbr_ctl(Bit64u val);
 
   //
   // Mode changes. All of them take effect at the next instruction boundary.
@@ -240,7 +301,11 @@ public:
   void service(void);                 // between two instructions, BX_EVENT_PERFMON pending
   // an event of the processor took this many modelled cycles
   void add_cycles(unsigned n) { if (active) charge_cycles(n); }
-  void count_branch(Bit64u rip, bool taken);              // if branch_model
+  bool count_branch(Bit64u rip, bool taken);              // if branch_model; was it mispredicted?
+  void cond_branch(Bit64u rip, Bit64u to, bool taken);    // the same, and records it
+  // if recording
+  void record(unsigned kind, Bit64u from, Bit64u to, Bit64u next = 0, bool mispredicted = false);
+  void debug_exception(void);         // #DB is about to be delivered
   void count_access(unsigned rw);                         // if cache_model
   void count_lines(bx_phy_address paddr, unsigned len);   // if cache_model
   void count_flush(bx_phy_address paddr);                 // if cache_model
@@ -262,9 +327,21 @@ public:
   void trace_context(void);           // where does the trace go on? part of reconfigure()
 
   //
+  // Branch records: perfmon_lbr.cc. Registers as above; the other four are the XSAVE state
+  // component of the architectural ones.
+  //
+  bool lbr_is_msr(Bit32u index) const;
+  int  lbr_rdmsr(Bit32u index, Bit64u *val);
+  int  lbr_wrmsr(Bit32u index, Bit64u val);
+  void lbr_configure(void);           // part of reconfigure()
+  bool lbr_in_use(void) const;
+  void lbr_init_state(void);
+  unsigned lbr_save_state(Bit64u *image) const;
+  bool lbr_restore_state(const Bit64u *image);
+
+  //
   // For the vendor's file
   //
-  Bit64u *lbr(unsigned n);            // 0 select, 1 TOS, 2 + n, 2 + n + MAX, 2 + n + 2 * MAX
   Bit64u read_counter(unsigned n);
   void   write_counter(unsigned n, Bit64u val); // already extended to its width
   void   reconfigure(void);           // settle, rules->configure(), plan
@@ -281,6 +358,7 @@ public:
   Bit64u debugctl, debugctl_mask;
   Bit64u misc_enable;
   bx_perfmon_trace_t trace;
+  bx_perfmon_lbr_t lbr;
   Bit64u offcore_rsp[2], ld_lat, frontend;
   Bit64u metrics;                     // PERF_METRICS as written
   Bit64u metrics_slots;               // that it is a fraction of
@@ -304,6 +382,10 @@ private:
   bool   trace_output(const Bit8u *data, unsigned len);
   bool   trace_region(Bit64u *base, Bit64u *size, Bit64u *entry);
   void   trace_error(void);
+  void   lbr_reset(void);
+  void   lbr_clear(Bit32u depth);
+  unsigned lbr_place(unsigned n) const { return (lbr.tos - n) & (lbr.depth - 1); } // of the n-th newest record
+  Bit64u *find_record(Bit32u index, Bit64u *reserved, bool *address);
 
   bool hidden;                        // CPUID reports no unit
   unsigned pmi_skid;
@@ -319,7 +401,8 @@ private:
   Bit64u metrics_since;               // the same for PERF_METRICS
   bx_perfmon_totals_t totals;
 
-  struct bx_perfmon_cold_t *cold;     // branch predictor, cache, LBR registers
+  struct bx_perfmon_cold_t *cold;     // branch predictor, cache
+  bool counts_misses;                 // somebody counts branch misses
   Bit64u branch_misses, cache_references, cache_misses;
   Bit64u branch_misses_due, cache_references_due, cache_misses_due;
 };

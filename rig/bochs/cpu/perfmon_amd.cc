@@ -247,7 +247,7 @@ static int amd_rdmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u *val)
     *val = pmu->debugctl;
     return 1;
   default:
-    return is_foreign(index) ? 0 : -1;
+    return is_foreign(index) ? 0 : pmu->lbr_rdmsr(index, val);
   }
 }
 
@@ -293,7 +293,7 @@ static int amd_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
     pmu->load_debugctl(val);
     return 1;
   default:
-    return is_foreign(index) ? 0 : -1;
+    return is_foreign(index) ? 0 : pmu->lbr_wrmsr(index, val);
   }
 }
 
@@ -323,8 +323,9 @@ static void amd_cpuid(const bx_perfmon_c *pmu, Bit32u function, Bit32u subfuncti
     break;
   case 0x80000022:
     if (! has_v2(pmu)) break;
-    leaf->eax = 1 | (has_freeze(pmu) ? 4 : 0); // PerfMonV2, LbrAndPmcFreeze; no LbrStack (1)
-    leaf->ebx = m->num_gp;
+    // PerfMonV2, LbrStack, LbrAndPmcFreeze
+    leaf->eax = 1 | (m->lbr_depth ? 2 : 0) | (has_freeze(pmu) ? 4 : 0);
+    leaf->ebx = m->num_gp | (m->lbr_depth << 4);
     leaf->ecx = leaf->edx = 0;
     break;
   }
@@ -377,7 +378,7 @@ const bx_perfmon_model_t bx_perfmon_amd_models[] = {
     0, 0,               // fixed counters
     0, 0, false, 0,     // what is Intel's
     6, 0,               // slots per cycle, fields of PERF_METRICS
-    0,                  // LBR stack
+    BX_PMU_LBR_NONE, 0, // branch records
     false,              // VM-exit "save IA32_PERF_GLOBAL_CTRL"
     0                   // signature: the CPU model's
   },
@@ -388,7 +389,7 @@ const bx_perfmon_model_t bx_perfmon_amd_models[] = {
     0, 0,
     0, 0, false, 0,
     6, 0,
-    0,
+    BX_PMU_LBR_AMD, 16,
     false,
     0x00a10f11          // family 19h, model 11h
   },

@@ -35,8 +35,6 @@ enum {
   MSR_PMC0                 = 0x0c1,
   MSR_PERFEVTSEL0          = 0x186,
   MSR_MISC_ENABLE          = 0x1a0,
-  MSR_LBR_SELECT           = 0x1c8,
-  MSR_LBR_TOS              = 0x1c9,
   MSR_OFFCORE_RSP0         = 0x1a6,
   MSR_OFFCORE_RSP1         = 0x1a7,
   MSR_DEBUGCTL             = 0x1d9,
@@ -53,9 +51,6 @@ enum {
   MSR_PEBS_LD_LAT          = 0x3f6,
   MSR_PEBS_FRONTEND        = 0x3f7,
   MSR_A_PMC0               = 0x4c1,
-  MSR_LBR_FROM0            = 0x680,
-  MSR_LBR_TO0              = 0x6c0,
-  MSR_LBR_INFO0            = 0xdc0,
 };
 
 // The architecture has room for so many; what a model lacks of it is #GP.
@@ -80,6 +75,9 @@ const Bit64u STATUS_ASCI      = BX_CONST64(1) << 60;
 const Bit64u STATUS_OVF_BUF   = BX_CONST64(1) << 62;
 const Bit64u STATUS_COND_CHGD = BX_CONST64(1) << 63;
 
+// bits 5:0, the format of branch records: FROM, TO and INFO registers; see CPUID leaf 1CH
+const Bit64u CAP_LBR_INFO     = 5;
+const Bit64u CAP_LBR_ARCH     = 0x3f;
 const Bit64u CAP_FW_WRITES    = 1 << 13;
 const Bit64u CAP_PERF_METRICS = 1 << 15;
 
@@ -339,23 +337,6 @@ static bool intel_is_pmu_msr(const bx_perfmon_c *pmu, Bit32u index)
   }
 }
 
-// Processors of these families have a stack of last branch records, and drivers
-// use it by family. It never records anything here, but its registers are there.
-static Bit64u *find_lbr(bx_perfmon_c *pmu, Bit32u index)
-{
-  unsigned depth = pmu->model->lbr_depth;
-
-  if (depth == 0) return NULL;
-  if (index == MSR_LBR_SELECT || index == MSR_LBR_TOS) return pmu->lbr(index - MSR_LBR_SELECT);
-  if (index >= MSR_LBR_FROM0 && index < MSR_LBR_FROM0 + depth) return pmu->lbr(2 + index - MSR_LBR_FROM0);
-  if (index >= MSR_LBR_TO0 && index < MSR_LBR_TO0 + depth)
-    return pmu->lbr(2 + BX_PMU_MAX_LBR + index - MSR_LBR_TO0);
-  if (index >= MSR_LBR_INFO0 && index < MSR_LBR_INFO0 + depth)
-    return pmu->lbr(2 + 2 * BX_PMU_MAX_LBR + index - MSR_LBR_INFO0);
-
-  return NULL;
-}
-
 static int intel_rdmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u *val)
 {
   const bx_perfmon_model_t *m = pmu->model;
@@ -436,11 +417,8 @@ static int intel_rdmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u *val)
   case MSR_PEBS_ENABLE: // no PEBS: MISC_ENABLE[12]
     return 0;
   default:
-    if (const Bit64u *lbr = find_lbr(pmu, index)) {
-      *val = *lbr;
-      return 1;
-    }
-    return pmu->trace_rdmsr(index, val);
+    int result = pmu->lbr_rdmsr(index, val);
+    return (result >= 0) ? result : pmu->trace_rdmsr(index, val);
   }
 }
 
@@ -536,11 +514,8 @@ static int intel_wrmsr(bx_perfmon_c *pmu, Bit32u index, Bit64u val)
   case MSR_PEBS_ENABLE:       // not there
     return 0;
   default:
-    if (Bit64u *lbr = find_lbr(pmu, index)) {
-      *lbr = val;
-      return 1;
-    }
-    return pmu->trace_wrmsr(index, val);
+    int result = pmu->lbr_wrmsr(index, val);
+    return (result >= 0) ? result : pmu->trace_wrmsr(index, val);
   }
 }
 
@@ -575,6 +550,10 @@ static void intel_cpuid(const bx_perfmon_c *pmu, Bit32u function, Bit32u subfunc
   case 0x00000001:
     leaf->ecx |= BX_CPUID_STD1_ECX_PDCM;
     break;
+  case 0x00000007:
+    if (subfunction == 0 && m->lbr_format == BX_PMU_LBR_ARCH)
+      leaf->edx |= BX_CPUID_STD7_SUBLEAF0_EDX_ARCH_LBR;
+    break;
   case 0x0000000A:
     leaf->eax = m->version | (m->num_gp << 8) | (m->gp_width << 16) | (m->num_arch_events << 24);
     leaf->ebx = m->arch_events_absent;
@@ -586,6 +565,16 @@ static void intel_cpuid(const bx_perfmon_c *pmu, Bit32u function, Bit32u subfunc
     // entries in a table; single-range output.
     if (pmu->has_trace() && subfunction == 0) {
       leaf->ebx = 0x00000001;
+      leaf->ecx = 0x00000007;
+    }
+    break;
+  case 0x0000001C:
+    // Architectural LBRs, subleaf 0. EAX: depths 8, 16 and 32; no deep C-state resets them; IP values
+    // are offsets into the code segment. EBX: filters by CPL and kind, call-stack mode. ECX:
+    // mispredictions, cycles, branch types.
+    if (subfunction == 0 && m->lbr_format == BX_PMU_LBR_ARCH) {
+      leaf->eax = 0x0000000b;
+      leaf->ebx = 0x00000007;
       leaf->ecx = 0x00000007;
     }
     break;
@@ -642,9 +631,9 @@ const bx_perfmon_model_t bx_perfmon_intel_models[] = {
     3, 48,              // fixed counters
     7, 0,               // architectural events, absent ones
     false,              // AnyThread deprecated
-    CAP_FW_WRITES,
+    CAP_FW_WRITES | CAP_LBR_INFO,
     4, 0,               // slots per cycle, fields of PERF_METRICS
-    32,                 // LBR stack
+    BX_PMU_LBR_INFO, 32, // branch records
     false               // VM-exit "save IA32_PERF_GLOBAL_CTRL"
   },
   {
@@ -656,9 +645,9 @@ const bx_perfmon_model_t bx_perfmon_intel_models[] = {
     3, 48,
     7, 0,
     false,
-    CAP_FW_WRITES,
+    CAP_FW_WRITES | CAP_LBR_INFO,
     4, 0,
-    32,
+    BX_PMU_LBR_INFO, 32,
     true
   },
   {
@@ -668,9 +657,9 @@ const bx_perfmon_model_t bx_perfmon_intel_models[] = {
     4, 48,
     8, 0,
     true,
-    CAP_FW_WRITES | CAP_PERF_METRICS,
+    CAP_FW_WRITES | CAP_PERF_METRICS | CAP_LBR_INFO,
     5, 4,
-    32,
+    BX_PMU_LBR_INFO, 32,
     false
   },
   {
@@ -680,9 +669,9 @@ const bx_perfmon_model_t bx_perfmon_intel_models[] = {
     4, 48,
     8, 0,
     true,
-    CAP_FW_WRITES | CAP_PERF_METRICS,
+    CAP_FW_WRITES | CAP_PERF_METRICS | CAP_LBR_ARCH,
     6, 8,
-    0,                  // only the architectural LBRs, which it does without
+    BX_PMU_LBR_ARCH, 32,
     true
   },
   { NULL }

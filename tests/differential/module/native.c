@@ -28,7 +28,7 @@
 #define OPS_MAX 10000
 
 void machine_run(struct context *ctx);
-extern char machine_gp[], machine_nmi[], machine_back[];
+extern char machine_page[], machine_gp[], machine_nmi[], machine_back[];
 
 static gate_desc idt[256] __aligned(PAGE_SIZE);
 static DEFINE_MUTEX(lock);
@@ -64,10 +64,14 @@ static const struct registers {
 	{ MSR_ARCH_PERFMON_PERFCTR0, MSR_ARCH_PERFMON_PERFCTR0 + 7 },
 	{ MSR_CORE_PERF_FIXED_CTR_CTRL, MSR_CORE_PERF_FIXED_CTR_CTRL },
 	{ MSR_IA32_DEBUGCTLMSR, MSR_IA32_DEBUGCTLMSR },
+	{ MSR_ARCH_LBR_CTL, MSR_ARCH_LBR_CTL },
+	{ MSR_LBR_SELECT, MSR_LBR_SELECT },
 	{ MSR_CORE_PERF_GLOBAL_CTRL, MSR_CORE_PERF_GLOBAL_CTRL },
 }, amd[] = {
 	{ MSR_F15H_PERF_CTL, MSR_F15H_PERF_CTL + 11 },
 	{ MSR_IA32_DEBUGCTLMSR, MSR_IA32_DEBUGCTLMSR },
+	{ MSR_AMD_DBG_EXTN_CFG, MSR_AMD_DBG_EXTN_CFG },
+	{ MSR_AMD64_LBR_SELECT, MSR_AMD64_LBR_SELECT },
 	{ MSR_AMD64_PERF_CNTR_GLOBAL_CTL, MSR_AMD64_PERF_CNTR_GLOBAL_CTL },
 };
 
@@ -186,6 +190,9 @@ static long native_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	mutex_lock(&lock);
 	ret = run(&args);
 	mutex_unlock(&lock);
+	args.page = (unsigned long)machine_page;
+	if (!ret && copy_to_user((void __user *)arg, &args, sizeof(args)))
+		return -EFAULT;
 	return ret;
 }
 

@@ -119,10 +119,11 @@ static void cpuid_leaves(struct kunit *test)
 		return;
 	}
 	KUNIT_ASSERT_GE(test, max, 0x80000022);
-	KUNIT_EXPECT_EQ_MSG(test, cpuid_eax(0x80000022), 1 | (m->freeze ? 4 : 0),
-			    "PerfMonV2, LbrAndPmcFreeze");
+	KUNIT_EXPECT_EQ_MSG(test, cpuid_eax(0x80000022), 1 | 2 | (m->freeze ? 4 : 0),
+			    "PerfMonV2, LbrStack, LbrAndPmcFreeze");
 	KUNIT_EXPECT_EQ_MSG(test, cpuid_ebx(0x80000022) & 0xf, RIG_AMD_COUNTERS, "NumPerfCtrCore");
-	KUNIT_EXPECT_EQ_MSG(test, cpuid_ebx(0x80000022) & ~0xf, 0, "no LBRs, no other counters");
+	KUNIT_EXPECT_EQ_MSG(test, cpuid_ebx(0x80000022) >> 4, RIG_AMD_LBRS,
+			    "LbrStackSize, no other counters");
 }
 
 /* ---- registers ---- */

@@ -19,6 +19,10 @@
 #define RIG_AMD_STATUS_CLR	0xc0000302
 #define RIG_AMD_STATUS_SET	0xc0000303
 #define RIG_AMD_DEBUGCTL	0x1d9
+#define RIG_AMD_LBR_SELECT	0xc000010e
+#define RIG_AMD_DBG_EXTN_CFG	0xc000010f
+#define RIG_AMD_LBR_FROM(n)	(0xc0010300 + 2 * (n))
+#define RIG_AMD_LBRS		16
 
 #define RIG_AMD_INSN		0xc0
 #define RIG_AMD_BRANCH		0xc2
@@ -45,7 +49,7 @@
  * struct rig_amd_machine - a processor, from its documentation
  * @name: the machine's name in this project
  * @family: from CPUID Fn0000_0001_EAX, as @model
- * @v2: has PerfMonV2: global control and status
+ * @v2: has PerfMonV2: global control and status; and LbrStack, as all processors with it
  * @freeze: has LbrAndPmcFreeze
  */
 struct rig_amd_machine {

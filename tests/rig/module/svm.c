@@ -49,6 +49,8 @@ static struct {
  * @step_vmrun: RFLAGS.TF of the host when VMRUN begins
  * @sel: selects of counter 0, 1
  * @tr_type: attributes of TR that VMLOAD gives the guest; 0: the host's TR as it is
+ * @lbr_virtualization: VMRUN switches DebugCtl
+ * @debugctl: the VMCB's DebugCtl, and @host_debugctl the host's at VMRUN
  */
 struct guest {
 	void (*code)(void);
@@ -61,6 +63,8 @@ struct guest {
 	u64 sel[2];
 	u64 preset;
 	u16 tr_type;
+	bool lbr_virtualization;
+	u64 debugctl, host_debugctl;
 };
 
 /* What came of it. */
@@ -74,6 +78,8 @@ struct outcome {
 	u32 guest_irqs, host_irqs, lvtpc;
 	u32 early_irqs;		/* of host_irqs: between #VMEXIT and STGI */
 	u32 host_dbs;
+	u64 debugctl;		/* the VMCB's after #VMEXIT, as @host_debugctl */
+	u64 host_debugctl;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
 };
 
@@ -102,6 +108,8 @@ static void write_vmcb(const struct guest *g)
 	c->int_ctl = g->int_ctl;
 	c->event_inj = g->event_inj;
 	c->next_rip = (unsigned long)g->code + g->next;
+	c->virt_ext = g->lbr_virtualization ? LBR_CTL_ENABLE_MASK : 0;
+	s->dbgctl = g->debugctl;
 
 	write_segment(&s->es, 0, 0);
 	write_segment(&s->cs, __KERNEL_CS, 0xa9b);
@@ -173,9 +181,12 @@ static void enter(const struct guest *g, struct outcome *o)
 		rig_idt_load(&host_idt);
 		wr(RIG_AMD_SEL(1), g->sel[1]);
 		wr(RIG_AMD_SEL(0), g->sel[0]);
+		wr(RIG_AMD_DEBUGCTL, g->host_debugctl);
 		rig_svm_enter(regs, virt_to_phys(page.vmcb),
 			      (g->host_if ? RIG_SVM_HOST_IF : 0) |
 			      (g->step_vmrun ? RIG_SVM_STEP : 0));
+		o->host_debugctl = rd(RIG_AMD_DEBUGCTL);
+		wr(RIG_AMD_DEBUGCTL, 0);
 		wr(RIG_AMD_SEL(0), 0);
 		wr(RIG_AMD_SEL(1), 0);
 		if (g->tr_type)
@@ -197,6 +208,7 @@ static void enter(const struct guest *g, struct outcome *o)
 		o->info1 = page.vmcb->control.exit_info_1;
 		o->rip = page.vmcb->save.rip - (unsigned long)g->code;
 		o->dr6 = page.vmcb->save.dr6;
+		o->debugctl = page.vmcb->save.dbgctl;
 		o->host_dbs = rig_host_dbs;
 		o->rax = page.vmcb->save.rax;
 		o->rdx = regs[1];
@@ -316,6 +328,9 @@ static void msr_permission_map(struct kunit *test)
 		{ RIG_AMD_SEL(0), 2 * RIG_AMD_COUNTERS },
 		{ RIG_AMD_OLD_SEL(0), 8 },
 		{ RIG_AMD_STATUS, m->v2 ? 4 : 0 },
+		/* LBR_SELECT and DBG_EXTN_CFG, and the stack of branch records */
+		{ RIG_AMD_LBR_SELECT, m->v2 ? 2 : 0 },
+		{ RIG_AMD_LBR_FROM(0), m->v2 ? 2 * RIG_AMD_LBRS : 0 },
 	};
 	struct outcome o;
 	int i, j;
@@ -733,6 +748,65 @@ static void vmrun_can_overflow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, o.host_irqs, 1);
 }
 
+/* LBR virtualization gives the guest a DebugCtl of its own, and the host's back. */
+static void lbr_virtualization_switches_debugctl(struct kunit *test)
+{
+	const u64 host = BIT_ULL(3), guest = BIT_ULL(0), written = BIT_ULL(4);
+	struct guest r = { .code = rig_guest_rdmsr, .rcx = RIG_AMD_DEBUGCTL,
+			   .debugctl = guest | BIT_ULL(20), .host_debugctl = host };
+	struct guest w = r;
+	struct outcome o;
+
+	w.code = rig_guest_wrmsr;
+	w.rax = written;
+
+	enter(&r, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "RDMSR");
+	KUNIT_EXPECT_EQ_MSG(test, o.rax, host, "one DebugCtl for both");
+	KUNIT_EXPECT_EQ_MSG(test, o.debugctl, r.debugctl, "not touched");
+	KUNIT_EXPECT_EQ(test, o.host_debugctl, host);
+	enter(&w, &o);
+	KUNIT_EXPECT_EQ_MSG(test, o.host_debugctl, written, "one DebugCtl for both");
+
+	r.lbr_virtualization = true;
+	w.lbr_virtualization = true;
+	enter(&r, &o);
+	EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "RDMSR with LBR virtualization");
+	KUNIT_EXPECT_EQ_MSG(test, o.rax, guest, "reserved bits of the VMCB are ignored");
+	KUNIT_EXPECT_EQ(test, o.debugctl, guest);
+	KUNIT_EXPECT_EQ(test, o.host_debugctl, host);
+	enter(&w, &o);
+	KUNIT_EXPECT_EQ(test, o.debugctl, written);
+	KUNIT_EXPECT_EQ(test, o.host_debugctl, host);
+}
+
+/* What freezes with an interrupt in the guest is up to the DebugCtl that it runs with. */
+static void freeze_in_guest(struct kunit *test)
+{
+	struct guest g = pmi_guest;
+	struct outcome o;
+	int i;
+
+	if (!m->freeze)
+		kunit_skip(test, "no LbrAndPmcFreeze");
+	SKIP_LONG_SKID(test);
+	lvtpc = VECTOR_FIXED;
+	for (i = 0; i < 8; i++) {
+		bool frozen = i & 4 ? i & 1 : i & 2;
+
+		g.debugctl = i & 1 ? RIG_AMD_FREEZE_PMCS : 0;
+		g.host_debugctl = i & 2 ? RIG_AMD_FREEZE_PMCS : 0;
+		g.lbr_virtualization = i & 4;
+		enter(&g, &o);
+		EXPECT_EXIT(test, &o, SVM_EXIT_VMMCALL, "%d", i);
+		KUNIT_EXPECT_EQ_MSG(test, o.status, 1 | (frozen ? RIG_AMD_PMCS_FROZEN : 0), "%d", i);
+		if (frozen)
+			KUNIT_EXPECT_EQ_MSG(test, o.ctr[0], skid, "%d", i);
+		else
+			KUNIT_EXPECT_GE_MSG(test, o.ctr[0], 490, "%d", i);
+	}
+}
+
 /* A guest that halts is woken by the interrupt of a counter that overflows with the HLT. */
 static void pmi_wakes_halted_guest(struct kunit *test)
 {
@@ -871,6 +945,8 @@ static struct kunit_case rig_svm_cases[] = {
 	KUNIT_CASE(pmi_fixed_without_masking),
 	KUNIT_CASE(pmi_at_the_exit),
 	KUNIT_CASE(vmrun_can_overflow),
+	KUNIT_CASE(lbr_virtualization_switches_debugctl),
+	KUNIT_CASE(freeze_in_guest),
 	KUNIT_CASE(pmi_wakes_halted_guest),
 	KUNIT_CASE(gif_holds_nmi),
 	{}

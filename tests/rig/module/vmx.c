@@ -28,8 +28,21 @@
 #define EXIT_LOAD_GLOBAL BIT(12)
 #define EXIT_ACK	BIT(15)
 #define EXIT_SAVE_GLOBAL BIT(30)
+#define EXIT_SAVE_DEBUG	BIT(2)
+#define EXIT_CLEAR_LBR	BIT(26)
 #define ENTRY_GUEST_64	BIT(9)
 #define ENTRY_LOAD_GLOBAL BIT(13)
+#define ENTRY_LOAD_DEBUG BIT(2)
+#define ENTRY_LOAD_LBR	BIT(21)
+
+/* Branch records: the field of IA32_LBR_CTL, that register, the records of both interfaces */
+#define GUEST_LBR_CTL	0x2816
+#define LBR_CTL		0x14ce
+#define LBR_DEPTH	0x14cf
+#define LBR_FROM	(arch_lbr() ? 0x1500 : 0x680)
+#define LBR_TO		(arch_lbr() ? 0x1600 : 0x6c0)
+#define LBR_RECORDS	32
+#define LBR_ALL		(GENMASK_ULL(22, 16) | GENMASK_ULL(2, 0))	/* of IA32_LBR_CTL */
 
 #define FAIL_CONTROLS	7	/* VM-instruction errors */
 #define FAIL_HOST_STATE	8
@@ -46,6 +59,8 @@ static struct {
  * @code: what the guest runs
  * @rax: initial value, as @rcx, @rdx and @rdi
  * @pin: pin-based controls that matter here, as @proc, @exit and @entry
+ * @guest_debugctl: guest's IA32_DEBUGCTL field, as @guest_lbr_ctl
+ * @lbr_ctl: IA32_LBR_CTL before the entry
  * @guest_global: guest's IA32_PERF_GLOBAL_CTRL field
  * @host_global: host's
  * @global: GLOBAL_CTRL before the entry
@@ -55,6 +70,7 @@ struct guest {
 	void (*code)(void);
 	u64 rax, rcx, rdx, rdi;
 	u32 pin, proc, exit, entry;
+	u64 guest_debugctl, guest_lbr_ctl, lbr_ctl;
 	u64 guest_global, host_global, global;
 	int n_entry_load, n_exit_store, n_exit_load;
 };
@@ -69,11 +85,18 @@ struct outcome {
 	u64 rip;		/* from the beginning of the code */
 	u64 guest_global;	/* the field after the exit */
 	u64 global;		/* GLOBAL_CTRL after the exit */
+	u64 guest_debugctl, guest_lbr_ctl;	/* the fields after the exit */
+	u64 debugctl, lbr_ctl;	/* the registers after the exit */
 	u64 pmc[RIG_GP_MAX];
 	u64 status;
 	u32 guest_irqs, host_irqs, lvtpc;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
 };
+
+static bool arch_lbr(void)
+{
+	return cpuid_edx(7) & BIT(19);
+}
 
 static void vmwr(unsigned long field, u64 val)
 {
@@ -184,7 +207,9 @@ static void write_vmcs(const struct guest *g, const struct desc_ptr *gdt)
 	vmwr(GUEST_INTERRUPTIBILITY_INFO, 0);
 	vmwr(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	vmwr(VMCS_LINK_POINTER, ~0ULL);
-	vmwr(GUEST_IA32_DEBUGCTL, 0);
+	vmwr(GUEST_IA32_DEBUGCTL, g->guest_debugctl);
+	if (arch_lbr())
+		vmwr(GUEST_LBR_CTL, g->guest_lbr_ctl);
 	vmwr(GUEST_SYSENTER_CS, rd(MSR_IA32_SYSENTER_CS));
 	vmwr(GUEST_SYSENTER_ESP, rd(MSR_IA32_SYSENTER_ESP));
 	vmwr(GUEST_SYSENTER_EIP, rd(MSR_IA32_SYSENTER_EIP));
@@ -271,7 +296,14 @@ static void enter(const struct guest *g, struct outcome *o)
 	rig_idt_load(&host_idt);
 	if (g->global)
 		wr(MSR_CORE_PERF_GLOBAL_CTRL, g->global);
+	if (g->lbr_ctl)
+		wr(LBR_CTL, g->lbr_ctl);
 	o->fail = rig_vmx_enter(regs);
+	o->debugctl = rd(MSR_IA32_DEBUGCTLMSR);
+	if (arch_lbr()) {
+		o->lbr_ctl = rd(LBR_CTL);
+		wr(LBR_CTL, 0);
+	}
 	o->global = rd(MSR_CORE_PERF_GLOBAL_CTRL);
 	wr(MSR_CORE_PERF_GLOBAL_CTRL, 0);
 
@@ -291,6 +323,9 @@ static void enter(const struct guest *g, struct outcome *o)
 		o->qualification = vmrd(EXIT_QUALIFICATION);
 		o->rip = vmrd(GUEST_RIP) - (unsigned long)g->code;
 		o->guest_global = vmrd(GUEST_IA32_PERF_GLOBAL_CTRL);
+		o->guest_debugctl = vmrd(GUEST_IA32_DEBUGCTL);
+		if (arch_lbr())
+			o->guest_lbr_ctl = vmrd(GUEST_LBR_CTL);
 		if (o->reason == EXIT_REASON_EXCEPTION_NMI &&
 		    (o->intr_info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
 			unblock_nmi();
@@ -885,6 +920,177 @@ static void pmi_at_the_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, o.lvtpc, APIC_DM_NMI);
 }
 
+/* ---- branch records ---- */
+
+static void clear_records(void)
+{
+	int i;
+
+	if (arch_lbr()) {
+		wr(LBR_DEPTH, LBR_RECORDS);
+		return;
+	}
+	for (i = 0; i < LBR_RECORDS; i++) {
+		wr(LBR_FROM + i, 0);
+		wr(LBR_TO + i, 0);
+	}
+}
+
+/* Records of the branch at the end of rig_guest_loop, and all others */
+static void count_records(int *loops, int *others)
+{
+	const u64 loop = (u64)rig_guest_loop;
+	int i;
+
+	*loops = 0;
+	*others = 0;
+	for (i = 0; i < LBR_RECORDS; i++) {
+		if (rd(LBR_FROM + i) - loop < 16 && rd(LBR_TO + i) == loop)
+			++*loops;
+		else if (rd(LBR_TO + i))
+			++*others;
+	}
+}
+
+/* Entry loads IA32_DEBUGCTL or leaves it alone, exit clears it in any case. */
+static void debugctl_fields(struct kunit *test)
+{
+	struct guest g = { .code = rig_guest_loop, .rdi = 5, .proc = PROC_MSR_BITMAP,
+			   .guest_debugctl = 1, .entry = ENTRY_LOAD_DEBUG, .exit = EXIT_SAVE_DEBUG };
+	struct outcome o;
+	int loops, others;
+
+	clear_records();
+	enter_plain(&g, &o);
+	EXPECT_EXIT(test, &o, EXIT_REASON_VMCALL, "with the controls");
+	KUNIT_EXPECT_EQ(test, o.guest_debugctl, 1);
+	KUNIT_EXPECT_EQ(test, o.debugctl, 0);
+	count_records(&loops, &others);
+	KUNIT_EXPECT_EQ_MSG(test, loops, arch_lbr() ? 0 : 4, "branches of the guest");
+	KUNIT_EXPECT_EQ_MSG(test, others, 0, "neither the entry nor the exit is a branch");
+
+	/* the guest's own write is saved */
+	g.code = rig_guest_wrmsr;
+	g.rcx = MSR_IA32_DEBUGCTLMSR;
+	g.rax = BIT(11);
+	enter_plain(&g, &o);
+	KUNIT_EXPECT_EQ(test, o.guest_debugctl, BIT(11));
+	KUNIT_EXPECT_EQ(test, o.debugctl, 0);
+	g.exit = 0;
+	if (!(rd(MSR_IA32_VMX_TRUE_EXIT_CTLS) & EXIT_SAVE_DEBUG)) {
+		enter_plain(&g, &o);
+		KUNIT_EXPECT_EQ_MSG(test, o.guest_debugctl, 1, "the field is as it was");
+		KUNIT_EXPECT_EQ(test, o.debugctl, 0);
+	}
+	if (!(rd(MSR_IA32_VMX_TRUE_ENTRY_CTLS) & ENTRY_LOAD_DEBUG)) {
+		g.code = rig_guest_rdmsr;
+		g.entry = 0;
+		enter_plain(&g, &o);
+		KUNIT_EXPECT_EQ_MSG(test, (u32)o.rax, 0, "not loaded");
+	}
+}
+
+static void reserved_debugctl_fails(struct kunit *test)
+{
+	struct guest g = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP,
+			   .entry = ENTRY_LOAD_DEBUG };
+	struct outcome o;
+	int bit;
+
+	for (bit = 0; bit < 64; bit++) {
+		bool valid = !wrmsrl_safe(MSR_IA32_DEBUGCTLMSR, BIT_ULL(bit));
+
+		wr(MSR_IA32_DEBUGCTLMSR, 0);
+		g.guest_debugctl = BIT_ULL(bit);
+		enter_plain(&g, &o);
+		EXPECT_EXIT(test, &o, valid ? EXIT_REASON_VMCALL :
+			    EXIT_FAILED | EXIT_REASON_INVALID_STATE, "bit %d", bit);
+	}
+}
+
+static void lbr_controls(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, may_be_set(MSR_IA32_VMX_TRUE_ENTRY_CTLS, ENTRY_LOAD_LBR), arch_lbr());
+	KUNIT_EXPECT_EQ(test, may_be_set(MSR_IA32_VMX_TRUE_EXIT_CTLS, EXIT_CLEAR_LBR), arch_lbr());
+}
+
+static void lbr_ctl_fields(struct kunit *test)
+{
+	struct guest g = { .code = rig_guest_loop, .rdi = 5, .proc = PROC_MSR_BITMAP,
+			   .guest_lbr_ctl = LBR_ALL, .entry = ENTRY_LOAD_LBR, .exit = EXIT_CLEAR_LBR };
+	struct outcome o;
+	int loops, others;
+
+	if (!arch_lbr())
+		kunit_skip(test, "no architectural LBRs");
+
+	clear_records();
+	enter_plain(&g, &o);
+	EXPECT_EXIT(test, &o, EXIT_REASON_VMCALL, "with both controls");
+	KUNIT_EXPECT_EQ(test, o.lbr_ctl, 0);
+	KUNIT_EXPECT_EQ(test, o.guest_lbr_ctl, LBR_ALL);
+	count_records(&loops, &others);
+	KUNIT_EXPECT_EQ_MSG(test, loops, 4, "branches of the guest");
+	KUNIT_EXPECT_EQ_MSG(test, others, 0, "neither the entry nor the exit is a branch");
+
+	/* the host's recording ends with the entry, and is no more after the exit */
+	g.guest_lbr_ctl = 0;
+	g.lbr_ctl = LBR_ALL;
+	clear_records();
+	enter_plain(&g, &o);
+	count_records(&loops, &others);
+	KUNIT_EXPECT_EQ(test, loops, 0);
+	KUNIT_EXPECT_EQ(test, o.guest_lbr_ctl, 0);
+	KUNIT_EXPECT_EQ(test, o.lbr_ctl, 0);
+
+	/* neither control: it records on, and the field is written all the same */
+	g.entry = 0;
+	g.exit = 0;
+	clear_records();
+	enter_plain(&g, &o);
+	count_records(&loops, &others);
+	KUNIT_EXPECT_EQ(test, loops, 4);
+	KUNIT_EXPECT_EQ(test, o.guest_lbr_ctl, LBR_ALL);
+	KUNIT_EXPECT_EQ(test, o.lbr_ctl, LBR_ALL);
+
+	/* what the guest writes is saved */
+	g.lbr_ctl = 0;
+	g.entry = ENTRY_LOAD_LBR;
+	g.exit = EXIT_CLEAR_LBR;
+	g.code = rig_guest_wrmsr;
+	g.rcx = LBR_CTL;
+	g.rax = LBR_ALL & ~1;
+	enter_plain(&g, &o);
+	EXPECT_EXIT(test, &o, EXIT_REASON_VMCALL, "WRMSR");
+	KUNIT_EXPECT_EQ(test, o.guest_lbr_ctl, LBR_ALL & ~1);
+	KUNIT_EXPECT_EQ(test, o.lbr_ctl, 0);
+	clear_records();
+}
+
+static void reserved_lbr_ctl_fails(struct kunit *test)
+{
+	struct guest g = { .code = rig_guest_nothing, .proc = PROC_MSR_BITMAP,
+			   .entry = ENTRY_LOAD_LBR, .exit = EXIT_CLEAR_LBR };
+	struct outcome o;
+	int bit;
+
+	if (!arch_lbr())
+		kunit_skip(test, "no architectural LBRs");
+	for (bit = 0; bit < 64; bit++) {
+		bool valid = (LBR_ALL | BIT(3)) & BIT_ULL(bit);
+
+		g.guest_lbr_ctl = BIT_ULL(bit);
+		enter_plain(&g, &o);
+		EXPECT_EXIT(test, &o, valid ? EXIT_REASON_VMCALL :
+			    EXIT_FAILED | EXIT_REASON_INVALID_STATE, "bit %d", bit);
+	}
+	/* nobody looks at it without the control */
+	g.guest_lbr_ctl = BIT_ULL(63);
+	g.entry = 0;
+	enter_plain(&g, &o);
+	EXPECT_EXIT(test, &o, EXIT_REASON_VMCALL, "not loaded");
+}
+
 /* ---- the suite ---- */
 
 static void rig_vmx_suite_exit(struct kunit_suite *suite)
@@ -977,6 +1183,11 @@ static struct kunit_case rig_vmx_cases[] = {
 	KUNIT_CASE(pmi_fixed_exits),
 	KUNIT_CASE(pmi_fixed_waits),
 	KUNIT_CASE(pmi_at_the_exit),
+	KUNIT_CASE(debugctl_fields),
+	KUNIT_CASE(reserved_debugctl_fails),
+	KUNIT_CASE(lbr_controls),
+	KUNIT_CASE(lbr_ctl_fields),
+	KUNIT_CASE(reserved_lbr_ctl_fails),
 	{}
 };
 

@@ -37,12 +37,15 @@
  */
 bool __read_mostly svm_enable_passthrough_pmu;
 
+/* What an interrupt of a counter freezes, if DebugCtl says so. */
+#define STATUS_FROZEN	(GLOBAL_STATUS_LBRS_FROZEN | GLOBAL_STATUS_COUNTERS_FROZEN)
+
 /*
  * What there is in PerfCntrGlobalStatus; reserved bits are better left alone.
  *
- * KVM lets no guest write DebugCtl's bits that freeze LBRs or counters with an
- * interrupt, but hardware switches DebugCtl of SEV-ES guests, which are free to set
- * them.  As long as the status then says that counters are frozen, none counts.
+ * As long as it says that counters are frozen, none counts.  Guests without these bits
+ * may have them set all the same: hardware switches DebugCtl of SEV-ES guests, which
+ * are free to write it.
  */
 static u64 host_status_bits __read_mostly;
 
@@ -57,7 +60,7 @@ static u64 host_status_bits __read_mostly;
  */
 void __init svm_passthrough_pmu_setup(void)
 {
-	const struct kvm_passthrough_pmu_regs regs = {
+	struct kvm_passthrough_pmu_regs regs = {
 		/* The aliases at MSR_K7_PERFCTR0 reach the first four only. */
 		.gp_counter	= MSR_F15H_PERF_CTR0,
 		.gp_selector	= MSR_F15H_PERF_CTL0,
@@ -69,6 +72,8 @@ void __init svm_passthrough_pmu_setup(void)
 		/* Count in guest mode, and not outside of it. */
 		.selector_clear	= AMD64_EVENTSEL_HOSTONLY,
 		.selector_set	= AMD64_EVENTSEL_GUESTONLY,
+		/* DebugCtl is loaded ahead of VMRUN, see svm_vcpu_run(). */
+		.guest_freezes_host = true,
 		/*
 		 * ECX from 6 on are the counters of the data fabric and of the
 		 * L3 (APM vol. 3, "RDPMC"): the host's, and those of all VMs.
@@ -80,6 +85,9 @@ void __init svm_passthrough_pmu_setup(void)
 
 	if (kvm_host_pmu_cap.version < 2)
 		missing = "version 2 of performance monitoring (PerfMonV2)";
+
+	if (boot_cpu_has(X86_FEATURE_AMD_LBR_PMC_FREEZE))
+		regs.clear_extra = STATUS_FROZEN;
 
 	svm_enable_passthrough_pmu = kvm_passthrough_pmu_setup(svm_enable_passthrough_pmu,
 							       missing, &regs);
@@ -98,6 +106,12 @@ static u64 guest_counters(struct kvm_pmu *pmu)
 	return BIT_ULL(pmu->nr_arch_gp_counters) - 1;
 }
 
+/* All that the guest has in PerfCntrGlobalStatus, which version 1 doesn't have. */
+static u64 guest_status(struct kvm_pmu *pmu)
+{
+	return guest_counters(pmu) | (STATUS_FROZEN & ~pmu->global_status_rsvd);
+}
+
 /**
  * svm_passthrough_pmu_status_bits - which overflow status does hardware hold?
  * @pmu: the vPMU of a vCPU that owns the PMU while it runs
@@ -108,7 +122,7 @@ static u64 guest_counters(struct kvm_pmu *pmu)
  */
 u64 svm_passthrough_pmu_status_bits(struct kvm_pmu *pmu)
 {
-	return guest_counters(pmu);
+	return guest_status(pmu);
 }
 
 /**
@@ -125,8 +139,9 @@ void svm_passthrough_pmu_stop(void)
  * svm_passthrough_pmu_load - load overflow status and the global control
  * @vcpu: the vCPU that takes the PMU over
  *
- * User space can't put bits into the status that aren't the guest's counters', but
- * the guest's CPUID may have been another one when it did: set none that aren't.
+ * User space can't put bits into the status that aren't the guest's, but the guest's
+ * CPUID may have been another one when it did: set none that aren't.  A bit that says
+ * that counters are frozen freezes whatever there is, which is the guest's by now.
  *
  * Context: IRQs off, nothing counts.
  */
@@ -134,7 +149,7 @@ void svm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 {
 	struct kvm_pmu *pmu = vcpu_to_pmu(vcpu);
 
-	kvm_passthrough_pmu_load_status(pmu->global_status & guest_counters(pmu),
+	kvm_passthrough_pmu_load_status(pmu->global_status & guest_status(pmu),
 					host_status_bits);
 
 	/* From here on counters run in guest mode. */
@@ -157,7 +172,7 @@ void svm_passthrough_pmu_put(struct kvm_vcpu *vcpu)
 	wrmsrl(MSR_AMD64_PERF_CNTR_GLOBAL_CTL, 0);
 
 	pmu->global_status = kvm_passthrough_pmu_put_status(host_status_bits) &
-			     guest_counters(pmu);
+			     guest_status(pmu);
 }
 
 /**

@@ -742,8 +742,9 @@ static bool overflow_beside_exit(struct kvm_vm *vm, struct kvm_vcpu *vcpu, int n
 	guest_do(vcpu, GUEST_LOOP, 0, 0, most * 2);
 	guest_wrmsr(vcpu, global_ctrl_msr(), 0);
 	sync_global_from_guest(vm, pmi);
-	TEST_ASSERT(pmi.nr == 1, "Overflow after %d instructions: wanted one PMI, got %lu", n,
-		    pmi.nr);
+	TEST_ASSERT(pmi.nr == 1 && pmi.status == 1,
+		    "Overflow after %d instructions: wanted one PMI, got %lu with status %#lx", n,
+		    pmi.nr, pmi.status);
 	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 0);
 	return before_exit;
 }
@@ -752,25 +753,44 @@ static bool overflow_beside_exit(struct kvm_vm *vm, struct kvm_vcpu *vcpu, int n
  * The guest exits to user space some instructions after the counter was enabled: sweep
  * the overflow across that moment.  User space never sees the status without the PMI,
  * and there is one each time.  The same with an event of the host that wants the PMU
- * right after the exit.
+ * right after the exit; and after one that recorded branches, as far as the host can: it
+ * leaves nothing behind that freezes.
  */
 TEST_F(pmi, overflow_at_the_end_of_a_run)
 {
+	struct perf_event_attr branches = {
+		.type = PERF_TYPE_HARDWARE,
+		.size = sizeof(branches),
+		.config = PERF_COUNT_HW_CPU_CYCLES,
+		.sample_period = 10000000,
+		.sample_type = PERF_SAMPLE_BRANCH_STACK,
+		.branch_sample_type = PERF_SAMPLE_BRANCH_USER | PERF_SAMPLE_BRANCH_ANY,
+		.exclude_guest = 1,
+	};
 	const int most = 400;
-	int fd = -1, n, i, nr;
+	int fd, n, i, nr;
 
-	for (i = 0; i < 2; i++) {
-		if (i) {
+	for (i = 0; i < 3; i++) {
+		fd = -1;
+		if (i == 1) {
 			fd = host_event_open(PERF_COUNT_HW_CPU_CYCLES, true, 0, -1);
 			TEST_ASSERT(fd >= 0, "Wanted an event with exclude_guest, got %d", fd);
+		} else if (i == 2) {
+			fd = host_event_open_attr(&branches, 0, -1);
+			if (fd == -EOPNOTSUPP)
+				break;
+			TEST_ASSERT(fd >= 0, "Wanted an event with a branch stack, got %d", fd);
+			close(fd);
+			fd = -1;
 		}
 		for (n = 1, nr = 0; n <= most; n++)
 			nr += overflow_beside_exit(self->vm, self->vcpu, n, most);
 		TEST_ASSERT(nr && nr < most,
 			    "Wanted overflows on both sides of the exit, got %d of %d before it",
 			    nr, most);
+		if (fd >= 0)
+			close(fd);
 	}
-	close(fd);
 }
 
 /* A version 1 PMU has no status to clear, each overflow interrupts nevertheless. */
@@ -809,6 +829,311 @@ TEST_F(pmi, status_of_the_host_does_not_interrupt)
 	guest_do(self->vcpu, GUEST_LOOP, 0, 0, 1000);
 	assert_pmis(self->vm, 0, 0);
 	TEST_ASSERT_EQ(guest_rdmsr(self->vcpu, global_status_msr()), 1);
+}
+
+#define DEBUGCTL_LBR		BIT_ULL(0)
+#define DEBUGCTL_FREEZE_LBRS	BIT_ULL(11)
+#define DEBUGCTL_FREEZE_PERFMON	BIT_ULL(12)
+#define DEBUGCTL_FREEZE		(DEBUGCTL_FREEZE_LBRS | DEBUGCTL_FREEZE_PERFMON)
+
+/* Intel: from version 4 on; AMD: LbrAndPmcFreeze */
+static bool can_freeze(void)
+{
+	if (host_cpu_is_intel)
+		return default_pmu_model().version >= 4;
+	return kvm_cpu_has(X86_FEATURE_AMD_LBR_PMC_FREEZE);
+}
+
+/* A counter overflows after @left instructions; the handler leaves the status alone. */
+static void overflow_once(struct kvm_vcpu *vcpu, enum guest_op op, uint64_t debugctl,
+			  unsigned int left)
+{
+	vm_install_exception_handler(vcpu->vm, GUEST_PMI_VECTOR, guest_pmi_handler);
+	memset(&pmi, 0, sizeof(pmi));
+	sync_global_to_guest(vcpu->vm, pmi);
+	guest_do(vcpu, GUEST_ENABLE_IRQS, 0, GUEST_PMI_VECTOR, 0);
+
+	guest_wrmsr(vcpu, global_ctrl_msr(), 0);
+	guest_wrmsr(vcpu, MSR_IA32_DEBUGCTLMSR, debugctl);
+	guest_wrmsr(vcpu, gp_selector_msr(0), EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS);
+	guest_wrmsr(vcpu, gp_counter_msr(0), before(left));
+	guest_do(vcpu, op, global_ctrl_msr(), 3, 1000);
+}
+
+/* Neither hardware counts nor KVM, whoever has the PMU in between; until the thaw. */
+static void assert_frozen(struct kvm_vcpu *vcpu, uint64_t overflows)
+{
+	uint64_t start, end;
+
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()),
+		       STATUS_CTR_FRZ | STATUS_LBR_FRZ | overflows);
+
+	guest_wrmsr(vcpu, gp_selector_msr(1), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+	start = guest_rdmsr(vcpu, gp_counter_msr(1));
+	guest_do(vcpu, GUEST_COUNT, global_ctrl_msr(), 3, 1000);
+	guest_do(vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 3, 1000);
+	end = guest_rdmsr(vcpu, gp_counter_msr(1));
+	TEST_ASSERT(end == start, "A frozen counter went from %lu to %lu", start, end);
+
+	guest_wrmsr(vcpu, status_clear_msr(), STATUS_CTR_FRZ | overflows);
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), STATUS_LBR_FRZ);
+	guest_do(vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 3, 1000);
+	end = guest_rdmsr(vcpu, gp_counter_msr(1));
+	assert_insns(vcpu, end - start, 1000 * GUEST_COUNT_CPUID_INSNS + GUEST_COUNT_EXTRA,
+		     "counter after the thaw");
+}
+
+/* The counter overflows in hardware, or when KVM counts for it. */
+static void check_freeze(enum guest_op op, uint64_t lbr)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
+
+	/* Whichever instruction it is, on AMD's CPUs also VMRUN. */
+	for (i = 0; i < GUEST_COUNT_CPUID_INSNS + !host_cpu_is_intel; i++) {
+		vm = vm_create_passthrough_guest(&vcpu);
+		overflow_once(vcpu, op, lbr | DEBUGCTL_FREEZE, 500 + i);
+		assert_pmis(vm, 1, STATUS_CTR_FRZ | STATUS_LBR_FRZ | 1);
+		assert_frozen(vcpu, 1);
+		kvm_vm_free(vm);
+
+		/* Branch records freeze alone, too, and so do counters. */
+		vm = vm_create_passthrough_guest(&vcpu);
+		overflow_once(vcpu, op, lbr | DEBUGCTL_FREEZE_LBRS, 500 + i);
+		assert_pmis(vm, 1, STATUS_LBR_FRZ | 1);
+		TEST_ASSERT(guest_rdmsr(vcpu, gp_counter_msr(0)) > 400, "Counters are frozen");
+		kvm_vm_free(vm);
+
+		vm = vm_create_passthrough_guest(&vcpu);
+		overflow_once(vcpu, op, lbr | DEBUGCTL_FREEZE_PERFMON, 500 + i);
+		assert_pmis(vm, 1, STATUS_CTR_FRZ | 1);
+		/* The interrupt may be late. */
+		TEST_ASSERT(guest_rdmsr(vcpu, gp_counter_msr(0)) < 300, "Counters go on");
+		kvm_vm_free(vm);
+	}
+}
+
+/*
+ * What stops all counters has been counted by all of them, as all that it is: each turn of
+ * the loop takes @insns and a branch, after two other instructions.
+ */
+static void check_freeze_together(enum guest_op op, unsigned int insns, uint64_t event)
+{
+	uint64_t counted, wanted, other;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	unsigned int i;
+
+	for (i = 0; i < insns; i++) {
+		vm = vm_create_passthrough_guest(&vcpu);
+		guest_wrmsr(vcpu, global_ctrl_msr(), 0);
+		guest_wrmsr(vcpu, gp_selector_msr(1), EVENTSEL_COUNT | event);
+		guest_wrmsr(vcpu, gp_counter_msr(1), 0);
+		overflow_once(vcpu, op, DEBUGCTL_FREEZE_PERFMON, 500 + i);
+		counted = guest_rdmsr(vcpu, gp_counter_msr(0)) + 500 + i;
+		other = guest_rdmsr(vcpu, gp_counter_msr(1));
+		wanted = event == EVENT_INSTRUCTIONS ? counted : (counted - 2) / insns;
+		TEST_ASSERT(other == wanted, "%lu of event %#lx in %lu instructions", other, event,
+			    counted);
+		kvm_vm_free(vm);
+	}
+}
+
+TEST(freeze_on_pmi)
+{
+	if (!can_freeze())
+		SKIP(return, "guests can't freeze");
+	check_freeze(GUEST_COUNT, 0);
+	check_freeze(GUEST_COUNT_CPUID, 0);
+	check_freeze_together(GUEST_COUNT, 1, EVENT_INSTRUCTIONS);
+	check_freeze_together(GUEST_COUNT_CPUID, GUEST_COUNT_CPUID_INSNS, EVENT_INSTRUCTIONS);
+	if (host_cpu_is_intel) {
+		check_freeze_together(GUEST_COUNT, 1, INTEL_ARCH_BRANCHES_RETIRED);
+		check_freeze_together(GUEST_COUNT_CPUID, GUEST_COUNT_CPUID_INSNS,
+				      INTEL_ARCH_BRANCHES_RETIRED);
+		if (is_forced_emulation_enabled)
+			check_freeze_together(GUEST_COUNT_FEP, GUEST_COUNT_FEP_INSNS,
+					      INTEL_ARCH_BRANCHES_RETIRED);
+		return;
+	}
+
+	/* DebugCtl is switched by hardware then. */
+	check_freeze(GUEST_COUNT, DEBUGCTL_LBR);
+	check_freeze(GUEST_COUNT_CPUID, DEBUGCTL_LBR);
+}
+
+/* Nothing freezes that the guest doesn't want to. */
+TEST(freeze_only_if_wanted)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = vm_create_passthrough_guest(&vcpu);
+
+	overflow_once(vcpu, GUEST_COUNT_CPUID, 0, 500);
+	assert_pmis(vm, 1, 1);
+	if (can_freeze()) {
+		/* Nor by an overflow that doesn't interrupt. */
+		guest_wrmsr(vcpu, MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE);
+		guest_wrmsr(vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+		guest_wrmsr(vcpu, gp_counter_msr(0), before(500));
+		guest_do(vcpu, GUEST_COUNT_CPUID, global_ctrl_msr(), 1, 1000);
+		TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 1);
+	}
+	kvm_vm_free(vm);
+}
+
+/* A frozen PMU is the guest's own affair, and travels with it. */
+TEST(frozen_guest_freezes_nobody_else)
+{
+	struct kvm_vcpu *frozen, *vcpu;
+	struct kvm_vm *vm, *other;
+	uint64_t value, debugctl;
+	int fd;
+
+	if (!can_freeze())
+		SKIP(return, "guests can't freeze");
+	vm = vm_create_passthrough_guest(&frozen);
+	other = vm_create_passthrough_guest(&vcpu);
+	overflow_once(frozen, GUEST_COUNT, DEBUGCTL_FREEZE, 500);
+
+	fd = host_event_open(PERF_COUNT_HW_INSTRUCTIONS, true, 0, -1);
+	TEST_ASSERT(fd >= 0, "perf_event_open() failed: %s", strerror(-fd));
+	value = host_event_read(fd);
+	TEST_ASSERT(host_event_read(fd) > value, "The host's counters stand still");
+	close(fd);
+
+	if (host_rdmsr(global_status_msr(), &value))
+		TEST_ASSERT_EQ(value & (STATUS_CTR_FRZ | STATUS_LBR_FRZ), 0);
+	if (host_rdmsr(MSR_IA32_DEBUGCTLMSR, &value))
+		TEST_ASSERT_EQ(value & DEBUGCTL_FREEZE, 0);
+
+	guest_wrmsr(vcpu, global_ctrl_msr(), 0);
+	guest_wrmsr(vcpu, gp_selector_msr(0), EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
+	guest_do(vcpu, GUEST_COUNT, global_ctrl_msr(), 1, 1000);
+	assert_insns(vcpu, guest_rdmsr(vcpu, gp_counter_msr(0)), 1000 + GUEST_COUNT_EXTRA,
+		     "another guest's counter");
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 0);
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, MSR_IA32_DEBUGCTLMSR), 0);
+
+	value = vcpu_get_msr(frozen, global_status_msr());
+	debugctl = vcpu_get_msr(frozen, MSR_IA32_DEBUGCTLMSR);
+	TEST_ASSERT_EQ(value, STATUS_CTR_FRZ | STATUS_LBR_FRZ | 1);
+	TEST_ASSERT_EQ(debugctl, DEBUGCTL_FREEZE);
+	kvm_vm_free(vm);
+
+	/* Restored into a new vCPU, it is frozen there, and freezes again. */
+	vm = vm_create_passthrough_guest(&frozen);
+	vcpu_set_msr(frozen, global_status_msr(), value);
+	vcpu_set_msr(frozen, MSR_IA32_DEBUGCTLMSR, debugctl);
+	assert_frozen(frozen, 1);
+	guest_wrmsr(frozen, status_clear_msr(), value);
+	TEST_ASSERT_EQ(guest_rdmsr(frozen, MSR_IA32_DEBUGCTLMSR), debugctl);
+	overflow_once(frozen, GUEST_COUNT, debugctl, 500);
+	assert_pmis(vm, 1, value);
+	kvm_vm_free(vm);
+	kvm_vm_free(other);
+}
+
+/* Counts nothing for a while, then everything exits: how many accesses of three did? */
+static uint64_t exits_of_idle_guest(struct kvm_vcpu *vcpu)
+{
+	uint64_t exits;
+	int i;
+
+	for (i = 0; i < 200; i++)
+		guest_do(vcpu, GUEST_LOOP, 0, 0, 1);
+	exits = vcpu_get_stat(vcpu, "pmu_global_exits");
+	guest_do(vcpu, GUEST_RDMSR, global_ctrl_msr(), 0, 3);
+	return vcpu_get_stat(vcpu, "pmu_global_exits") - exits;
+}
+
+/* Software may freeze and thaw, whether or not the status is in hardware. */
+TEST(freeze_by_software)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!can_freeze())
+		SKIP(return, "guests can't freeze");
+	vm = vm_create_passthrough_guest(&vcpu);
+	guest_wrmsr(vcpu, status_set_msr(), STATUS_CTR_FRZ | STATUS_LBR_FRZ);
+	assert_frozen(vcpu, 0);
+
+	guest_wrmsr(vcpu, gp_selector_msr(1), 0);
+	TEST_ASSERT_EQ(exits_of_idle_guest(vcpu), 3);
+	guest_wrmsr(vcpu, status_set_msr(), STATUS_CTR_FRZ);
+	assert_frozen(vcpu, 0);
+	kvm_vm_free(vm);
+}
+
+/*
+ * AMD: a guest without the bit in CPUID has no more than it ever had, and neither has one
+ * whose vPMU is based on perf.
+ */
+static void assert_cant_freeze(struct kvm_vcpu *vcpu)
+{
+	uint64_t bits[] = { DEBUGCTL_FREEZE_LBRS, DEBUGCTL_FREEZE_PERFMON };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bits); i++) {
+		TEST_ASSERT_EQ(guest_do(vcpu, GUEST_WRMSR, MSR_IA32_DEBUGCTLMSR, bits[i],
+					1).vector, GP_VECTOR);
+		TEST_ASSERT(!_vcpu_set_msr(vcpu, MSR_IA32_DEBUGCTLMSR, bits[i]),
+			    "Wanted DebugCtl %#lx to be refused", bits[i]);
+	}
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, MSR_IA32_DEBUGCTLMSR), 0);
+	guest_wrmsr(vcpu, status_set_msr(), STATUS_CTR_FRZ | STATUS_LBR_FRZ);
+	TEST_ASSERT_EQ(guest_rdmsr(vcpu, global_status_msr()), 0);
+	TEST_ASSERT(!_vcpu_set_msr(vcpu, global_status_msr(), STATUS_CTR_FRZ),
+		    "Wanted the status to be refused");
+}
+
+TEST(freeze_is_up_to_user_space)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (host_cpu_is_intel || !can_freeze())
+		SKIP(return, "no LbrAndPmcFreeze");
+	vm = vm_create_passthrough_guest(&vcpu);
+	vcpu_set_msr(vcpu, MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE);
+	vcpu_set_msr(vcpu, global_status_msr(), STATUS_CTR_FRZ);
+	vcpu_clear_cpuid_feature(vcpu, X86_FEATURE_AMD_LBR_PMC_FREEZE);
+	TEST_ASSERT_EQ(vcpu_get_msr(vcpu, MSR_IA32_DEBUGCTLMSR), 0);
+	TEST_ASSERT_EQ(vcpu_get_msr(vcpu, global_status_msr()), 0);
+	assert_cant_freeze(vcpu);
+	kvm_vm_free(vm);
+
+	if (!kvm_has_cap(KVM_CAP_PMU_CAPABILITY))
+		return;
+	vm = vm_create(1);
+	vm_enable_cap(vm, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_PERF_BASED);
+	vcpu = vm_vcpu_add(vm, 0, passthrough_guest);
+	vcpu_args_set(vcpu, 1, 0);
+	assert_cant_freeze(vcpu);
+	kvm_vm_free(vm);
+}
+
+/*
+ * AMD: what DebugCtl freezes must not be the host's.  Such a guest has the PMU whenever it
+ * runs, and gets it if it had none.
+ */
+TEST(guest_that_freezes_has_the_pmu)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
+
+	if (host_cpu_is_intel || !can_freeze())
+		SKIP(return, "no LbrAndPmcFreeze");
+	vm = vm_create_passthrough_guest(&vcpu);
+	for (i = 0; i < 2; i++) {
+		TEST_ASSERT_EQ(exits_of_idle_guest(vcpu), 3);
+		guest_wrmsr(vcpu, MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE_PERFMON);
+		TEST_ASSERT_EQ(exits_of_idle_guest(vcpu), 0);
+		guest_wrmsr(vcpu, MSR_IA32_DEBUGCTLMSR, 0);
+	}
+	kvm_vm_free(vm);
 }
 
 int main(int argc, char *argv[])

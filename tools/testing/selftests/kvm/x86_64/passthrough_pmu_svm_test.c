@@ -384,6 +384,100 @@ static void guest_filter(struct svm_test_data *svm)
 	GUEST_DONE();
 }
 
+#define DEBUGCTL_FREEZE_PERFMON		BIT_ULL(12)
+#define LBR_VIRTUALIZATION		BIT_ULL(0)
+#define NR_LOOPS			1000
+
+/* Counts @setting, with an overflow in the first of the loops. */
+static void start_overflow(enum setting setting)
+{
+	wrmsr(COUNTER(0), -(uint64_t)NR_LOOPS & GENMASK_ULL(47, 0));
+	wrmsr(SELECTOR(0), settings[setting] | ARCH_PERFMON_EVENTSEL_INT);
+}
+
+static void assert_overflow(bool frozen)
+{
+	uint64_t overflow = 1;
+
+	wrmsr(SELECTOR(0), 0);
+	GUEST_ASSERT_EQ(rdmsr(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS),
+			overflow | (frozen ? STATUS_CTR_FRZ : 0));
+	__GUEST_ASSERT((rdmsr(COUNTER(0)) < NR_LOOPS / 2) == frozen,
+		       "The counter stopped at %lu", rdmsr(COUNTER(0)));
+	wrmsr(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS_CLR, overflow | STATUS_CTR_FRZ);
+	GUEST_ASSERT_EQ(rdmsr(MSR_AMD64_PERF_CNTR_GLOBAL_STATUS), 0);
+}
+
+static void l2_set_debugctl(void)
+{
+	wrmsr(MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE_PERFMON);
+	vmmcall();
+}
+
+/* With LBR virtualization for it, L2 has a DebugCtl of its own, otherwise that of L1. */
+static void guest_freeze(struct svm_test_data *svm)
+{
+	uint64_t l1, l2, lbrv;
+	int i;
+
+	setup_l2(svm, l2_work);
+	l2_loops = NR_LOOPS;
+	l2_cpuids = NR_LOOPS;
+
+	for (i = 0; i < 8; i++) {
+		lbrv = i & 1 ? LBR_VIRTUALIZATION : 0;
+		l1 = i & 2 ? DEBUGCTL_FREEZE_PERFMON : 0;
+		l2 = i & 4 ? DEBUGCTL_FREEZE_PERFMON : 0;
+		if (lbrv && !this_cpu_has(X86_FEATURE_LBRV))
+			continue;
+
+		svm->vmcb->control.virt_ext = lbrv;
+		svm->vmcb->save.dbgctl = l2;
+		wrmsr(MSR_IA32_DEBUGCTLMSR, l1);
+
+		start_overflow(ANY);
+		loops(2 * NR_LOOPS);
+		assert_overflow(l1);
+
+		start_overflow(GUEST);
+		run_l2(svm, SVM_EXIT_VMMCALL);
+		assert_overflow(lbrv ? l2 : l1);
+
+		GUEST_ASSERT_EQ(rdmsr(MSR_IA32_DEBUGCTLMSR), l1);
+		GUEST_ASSERT_EQ(svm->vmcb->save.dbgctl, l2);
+	}
+
+	/* Without it, L2 changes that of L1. */
+	svm->vmcb->control.virt_ext = 0;
+	wrmsr(MSR_IA32_DEBUGCTLMSR, 0);
+	setup_l2(svm, l2_set_debugctl);
+	run_l2(svm, SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(rdmsr(MSR_IA32_DEBUGCTLMSR), DEBUGCTL_FREEZE_PERFMON);
+
+	GUEST_DONE();
+}
+
+static void l2_migrate(void)
+{
+	GUEST_SYNC(0);
+	GUEST_ASSERT_EQ(rdmsr(MSR_IA32_DEBUGCTLMSR), 0);
+	vmmcall();
+}
+
+static void guest_migrate(struct svm_test_data *svm)
+{
+	wrmsr(MSR_IA32_DEBUGCTLMSR, DEBUGCTL_FREEZE_PERFMON);
+	setup_l2(svm, l2_migrate);
+	svm->vmcb->control.virt_ext = LBR_VIRTUALIZATION;
+	svm->vmcb->save.dbgctl = 0;
+	run_l2(svm, SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(rdmsr(MSR_IA32_DEBUGCTLMSR), DEBUGCTL_FREEZE_PERFMON);
+	start_overflow(ANY);
+	loops(2 * NR_LOOPS);
+	assert_overflow(true);
+	GUEST_DONE();
+}
+
 static void run_test(struct kvm_vcpu *vcpu, void *guest_code)
 {
 	struct kvm_vm *vm = vcpu->vm;
@@ -452,6 +546,49 @@ KVM_ONE_VCPU_TEST(svm, l2_access, guest_l2_access)
 KVM_ONE_VCPU_TEST(svm, msr_filter, guest_filter)
 {
 	run_test(vcpu, guest_filter);
+}
+
+TEST(freeze)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!kvm_cpu_has(X86_FEATURE_AMD_LBR_PMC_FREEZE))
+		SKIP(return, "no LbrAndPmcFreeze");
+	vm = vm_create_with_one_vcpu(&vcpu, guest_freeze);
+	run_test(vcpu, guest_freeze);
+	kvm_vm_free(vm);
+}
+
+/* While L2 runs, the DebugCtl of L1 is in the nested state. */
+TEST(freezing_l1_migrates_in_l2)
+{
+	struct kvm_x86_state *state;
+	struct kvm_vcpu *vcpu;
+	vm_vaddr_t svm_gva;
+	struct kvm_vm *vm;
+	struct ucall uc;
+
+	if (!kvm_cpu_has(X86_FEATURE_AMD_LBR_PMC_FREEZE) || !kvm_cpu_has(X86_FEATURE_LBRV) ||
+	    !kvm_has_cap(KVM_CAP_NESTED_STATE))
+		SKIP(return, "no LbrAndPmcFreeze, or no LBR virtualization");
+	vm = vm_create_with_one_vcpu(&vcpu, guest_migrate);
+	vcpu_alloc_svm(vm, &svm_gva);
+	vcpu_args_set(vcpu, 1, svm_gva);
+	vcpu_run(vcpu);
+	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+
+	state = vcpu_save_state(vcpu);
+	kvm_vm_release(vm);
+	vcpu = vm_recreate_with_one_vcpu(vm);
+	vcpu_load_state(vcpu, state);
+	kvm_x86_state_cleanup(state);
+
+	vcpu_run(vcpu);
+	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+	TEST_ASSERT_EQ(uc.cmd, UCALL_DONE);
+	kvm_vm_free(vm);
 }
 
 int main(int argc, char *argv[])
