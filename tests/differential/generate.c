@@ -10,7 +10,7 @@
  * can.  A guest writes its counters without a VM-exit.  When KVM takes the PMU from it, and an overflow's interrupt
  * may still be on its way, KVM looks at the status and at whether the counter went back: to a guest that turned the
  * counter back itself it then gives an interrupt too many.  (An interrupt that gets lost would be worse, and handlers
- * clear the status first.)  A guest that has no status doesn't turn it back.
+ * clear the status first.)
  */
 #include <string.h>
 
@@ -56,16 +56,12 @@ static void add(u32 kind, u32 index, u64 value)
 {
 	struct op op = { kind, index, value }, clear = { OP_WRMSR, a->amd ? AMD_CLR : MSR_RESET, 0 };
 	struct record r;
-	u64 took;
 	int n = kind == OP_WRMSR ? model_counter(a, index) : -1;
 
 	if (count + 2 > max || !same(&op))
 		return;
 	if (n >= 0)
 		clear.value = now.status & (n < GP_MAX ? BIT(n) : BIT(32 + n - GP_MAX));
-	/* See above. */
-	if (clear.value && a->version < 2 && model_may_write(a, index, value, &took) && took < now.value[n])
-		return;
 	if (clear.value && a->version >= 2) {
 		ops[count++] = clear;
 		model_step(&now, &clear, &r);

@@ -536,6 +536,9 @@ static void note_silence(struct kvm_pmc *pmc, bool silent)
 	} else if (pmu->silent_counters & bit) {
 		pmu->silent_counters &= ~bit;
 		tell(pmu, bit);
+		/* The guest can't clear it, see __kvm_passthrough_pmu_load(). */
+		if (!kvm_pmu_has_perf_global_ctrl(pmu))
+			kvm_passthrough_pmu_change_status(pmu, bit, 0);
 	}
 }
 

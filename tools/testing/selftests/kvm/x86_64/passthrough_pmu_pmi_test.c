@@ -793,21 +793,26 @@ TEST_F(pmi, overflow_at_the_end_of_a_run)
 	}
 }
 
-/* A version 1 PMU has no status to clear, each overflow interrupts nevertheless. */
-TEST(version_1_interrupts_again_and_again)
+static void vcpu_set_pmu_version_1(struct kvm_vcpu *vcpu)
 {
 	struct pmu_model v1 = default_pmu_model();
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm;
-	int i;
 
 	v1.version = 1;
 	v1.nr_fixed = 0;
 	if (!host_cpu_is_intel)
 		v1.nr_gp = 6;
+	vcpu_set_pmu_model(vcpu, &v1);
+}
+
+/* A version 1 PMU has no status to clear, each overflow interrupts nevertheless. */
+TEST(version_1_interrupts_again_and_again)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i;
 
 	vm = vm_create_passthrough_guest(&vcpu);
-	vcpu_set_pmu_model(vcpu, &v1);
+	vcpu_set_pmu_version_1(vcpu);
 	vm_install_exception_handler(vm, GUEST_PMI_VECTOR, guest_pmi_handler);
 	start_handler(vm, true);
 	pmi.v1 = true;
@@ -819,6 +824,41 @@ TEST(version_1_interrupts_again_and_again)
 			 EVENTSEL_COUNT_PMI | EVENT_INSTRUCTIONS, 1000);
 		assert_pmis(vm, i, 0);
 	}
+	kvm_vm_free(vm);
+}
+
+/* The counter has overflowed, is to interrupt from then on, and is turned back. */
+static void guest_turns_back(void)
+{
+	x2apic_enable();
+	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
+	asm volatile("sti; nop");
+	wrmsr(silence.counter_msr, silence.counter);
+	wrmsr(silence.msr, silence.silent);
+	guest_loop(1000);
+	wrmsr(silence.msr, silence.loud);
+	wrmsr(silence.counter_msr, 0);
+	GUEST_SYNC(0);
+	/* What was requested when the PMU went back comes in now. */
+	GUEST_SYNC(1);
+	GUEST_DONE();
+}
+
+TEST(version_1_overflow_before_interrupts_are_wanted)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	set_silence(gp_selector_msr(0), EVENTSEL_COUNT | branches(),
+		    EVENTSEL_COUNT_PMI | branches(), &counters[0]);
+	vm = create_silent_guest(&vcpu, guest_turns_back);
+	vcpu_set_pmu_version_1(vcpu);
+	pmi.v1 = true;
+	sync_global_to_guest(vm, pmi);
+	run_silent_round(vcpu, 0);
+	run_silent_round(vcpu, 1);
+	sync_global_from_guest(vm, pmi);
+	TEST_ASSERT(!pmi.nr, "Wanted no PMI, got %lu", pmi.nr);
 	kvm_vm_free(vm);
 }
 
