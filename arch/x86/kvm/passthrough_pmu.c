@@ -507,6 +507,15 @@ static void see_status(struct kvm_pmu *pmu)
 }
 
 /*
+ * A guest that doesn't have GLOBAL_STATUS could never clear an overflow, and nobody but
+ * the guest is interested in it.
+ */
+static bool has_status(struct kvm_pmu *pmu)
+{
+	return kvm_pmu_has_perf_global_ctrl(pmu);
+}
+
+/*
  * What is in the status of @counters at this moment is no reason for an interrupt, or it
  * is on its way already.  KVM has seen them, so that has_wrapped() is about what follows.
  */
@@ -520,6 +529,9 @@ static void tell(struct kvm_pmu *pmu, u64 counters)
 	pmu->status_told = (pmu->status_told & pmu->global_status) | counters;
 	kvm_for_each_pmc(pmu, pmc, i, (unsigned long *)&counters)
 		see_counter(pmc);
+
+	if (!has_status(pmu))
+		kvm_passthrough_pmu_change_status(pmu, counters, 0);
 }
 
 /*
@@ -536,9 +548,6 @@ static void note_silence(struct kvm_pmc *pmc, bool silent)
 	} else if (pmu->silent_counters & bit) {
 		pmu->silent_counters &= ~bit;
 		tell(pmu, bit);
-		/* The guest can't clear it, see __kvm_passthrough_pmu_load(). */
-		if (!kvm_pmu_has_perf_global_ctrl(pmu))
-			kvm_passthrough_pmu_change_status(pmu, bit, 0);
 	}
 }
 
@@ -846,11 +855,7 @@ void __kvm_passthrough_pmu_load(struct kvm_vcpu *vcpu)
 			counters += load_counter(pmc, host_counters);
 	}
 
-	/*
-	 * A guest that doesn't have GLOBAL_STATUS could never clear an overflow,
-	 * and nobody but the guest is interested in it.
-	 */
-	if (!kvm_pmu_has_perf_global_ctrl(pmu))
+	if (!has_status(pmu))
 		pmu->global_status = 0;
 	pmu->status_told = pmu->global_status;
 
@@ -1248,8 +1253,7 @@ void kvm_passthrough_pmu_handle_pmi(void)
 		requested = true;
 	}
 
-	/* See __kvm_passthrough_pmu_load(). */
-	if (pmu->in_hw && !kvm_pmu_has_perf_global_ctrl(pmu))
+	if (pmu->in_hw && !has_status(pmu))
 		kvm_passthrough_pmu_change_status(pmu, pmu->global_status, 0);
 
 	if (requested) {

@@ -848,22 +848,33 @@ static void guest_turns_back(void)
 	GUEST_DONE();
 }
 
-TEST(version_1_overflow_before_interrupts_are_wanted)
+static void check_version_1_turned_back(uint64_t selector)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
-	set_silence(gp_selector_msr(0), EVENTSEL_COUNT | branches(),
-		    EVENTSEL_COUNT_PMI | branches(), &counters[0]);
 	vm = create_silent_guest(&vcpu, guest_turns_back);
 	vcpu_set_pmu_version_1(vcpu);
+	vcpu_set_msr(vcpu, gp_selector_msr(0), selector);
 	pmi.v1 = true;
 	sync_global_to_guest(vm, pmi);
 	run_silent_round(vcpu, 0);
 	run_silent_round(vcpu, 1);
 	sync_global_from_guest(vm, pmi);
-	TEST_ASSERT(!pmi.nr, "Wanted no PMI, got %lu", pmi.nr);
+	TEST_ASSERT(!pmi.nr, "MSR %#x: wanted no PMI, got %lu", silence.msr, pmi.nr);
 	kvm_vm_free(vm);
+}
+
+/* What has overflowed before makes no interrupt by being turned back. */
+TEST(version_1_turned_back)
+{
+	set_silence(gp_selector_msr(0), EVENTSEL_COUNT | branches(),
+		    EVENTSEL_COUNT_PMI | branches(), &counters[0]);
+	check_version_1_turned_back(0);
+
+	set_silence(APIC_BASE_MSR + (APIC_LVTPC >> 4), GUEST_PMI_VECTOR | APIC_LVT_MASKED,
+		    GUEST_PMI_VECTOR, &counters[0]);
+	check_version_1_turned_back(EVENTSEL_COUNT_PMI | branches());
 }
 
 /* As when a VM arrives from another host with an overflow that is not handled yet. */
