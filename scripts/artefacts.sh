@@ -90,14 +90,12 @@ _kernel_args=(ARCH=x86 CC='ccache gcc' LOCALVERSION= KCONFIG_NOSILENTUPDATE=1)
 
 # ---- kernel ----
 
-# The series' new files, by the objects' names as Makefiles have them, which others in the tree may have as well
+# The series' new files, by the objects' names as Makefiles have them, which others in the tree may have as well: those of
+# arch/x86/kvm are all in its own Makefile.
 _coverage_args()
 {
-	local object
-
-	for object in cpu_caps passthrough_pmu passthrough_policy vmx/passthrough_pmu svm/passthrough_pmu guest; do
-		printf 'GCOV_PROFILE_%s.o=y\n' "$object"
-	done
+	find "$VPMU_ROOT/arch" "$VPMU_ROOT/kernel" -name '*.c' ! -name '*_kunit.c' -printf '%P\n' |
+		sed -e 's|^x86/kvm/||; t end' -e 's|.*/||' -e ': end' -e 's|\(.*\)\.c$|GCOV_PROFILE_\1.o=y|' | sort -u
 }
 
 # kernel_config patched|base|debug|coverage|peer: what the kernel's configuration has beyond allnoconfig
