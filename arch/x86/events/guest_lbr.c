@@ -66,20 +66,6 @@ static u32 select_msr(void)
 	return is_amd() ? MSR_AMD64_LBR_SELECT : MSR_LBR_SELECT;
 }
 
-/**
- * perf_has_guest_ler - are there registers for the last branch before an event?
- *
- * They come with architectural LBRs and are part of what XSAVES saves of these.
- *
- * Context: any.
- * Return: true if perf_load_guest_lbr() loads them.
- */
-bool perf_has_guest_ler(void)
-{
-	return is_arch();
-}
-EXPORT_SYMBOL_GPL(perf_has_guest_ler);
-
 static void read_lbr(struct x86_guest_lbr *lbr)
 {
 	u64 nr = x86_pmu.lbr_nr;
