@@ -1213,18 +1213,14 @@ static void check_host_beside(int counting)
 			guest_write(vcpu, gp_selector_msr(0),
 				    EVENTSEL_COUNT | EVENT_INSTRUCTIONS);
 		guest_record_branches(vcpu, LBR_LOOP, 0, 100);
+		/* Whatever KVM has executed meanwhile may have filled the ring. */
+		host_lbr_read(&host);
 		if (i % 16 == 0)
 			host_code();
 		host_lbr_read(&host);
 	}
-	/* Samples may have been few, if perf finds that they take too long. */
-	for (i = 0; i < 100000 && host.of_host_code <= 100; i++) {
-		host_code();
-		host_lbr_read(&host);
-	}
 	kvm_vm_free(vm);
 	host_lbr_close(&host);
-	TEST_ASSERT(host.samples > 50, "Wanted samples, got %lu", host.samples);
 	TEST_ASSERT(host.of_host_code > 100, "Wanted records of the host's loop, got %lu",
 		    host.of_host_code);
 	TEST_ASSERT_EQ(host.of_guest, 0);
