@@ -73,8 +73,6 @@ def main():
 
     new = set(run("git", "-C", tree, "diff", "--diff-filter=A", "--name-only", "base", "--", "*.c").split())
     new = {f for f in new if not f.startswith("tools/") and not f.endswith("_kunit.c")}
-    for file in sorted(new - set(lines)):
-        print(f"not counted: {file}")
     if not new & set(lines):
         sys.exit(f"error: {kernel}/gcno has none of the series' files")
     with open(f"{out}/table.txt", "w", encoding="utf-8") as table, \
@@ -99,6 +97,8 @@ def main():
     print(f"  those that no run executed: {out}/missed.txt")
     for leftover in ("merge.0", "merge.1", "objects"):
         shutil.rmtree(f"{out}/{leftover}", ignore_errors=True)
+    if new - set(lines):
+        sys.exit(f"error: not counted: {' '.join(sorted(new - set(lines)))}")
 
 
 main()

@@ -3,8 +3,8 @@
 #
 # For guests with $RECORDS branch records. /tmp/samples: what perf script says of samples, with -F ip,brstack.
 
-# follow PROGRAM KINDS: do the records of each sample go backwards through the branches of those kinds that the program's loop
-# takes? An interrupt, whose return perf leaves out, may take one or two.
+# follow PROGRAM KINDS: do the records of each sample go backwards through the branches of those kinds that the program's
+# loop takes? An interrupt, whose return perf leaves out, may take one or two.
 follow()
 {
 	"$1" list | awk -v kinds=" $2 " -v depth="$RECORDS" '

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * records set|check: gives the registers of architectural branch records (SDM vol. 3B, "Last Branch Records") values that
- * tell which register of which record they are in; or says in which register there is another one, and exits with 1.
- * Recording stays off.
+ * tell which register of which record they are in; or says how many registers have theirs, and in which there is another
+ * one. Recording stays off.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@
 /* All kinds of branches, in user mode and the kernel, but not enabled. */
 #define CTL		0x7f0006
 
-static int msrs, bad;
+static int msrs, good;
 
 static uint64_t get(uint32_t msr)
 {
@@ -48,9 +48,9 @@ static void check(uint32_t msr, uint64_t want)
 	uint64_t value = get(msr);
 
 	if (value == want)
-		return;
-	printf("MSR %#x: wanted %#" PRIx64 ", got %#" PRIx64 "\n", msr, want, value);
-	bad = 1;
+		good++;
+	else
+		printf("MSR %#x: wanted %#" PRIx64 ", got %#" PRIx64 "\n", msr, want, value);
 }
 
 int main(int argc, char **argv)
@@ -78,5 +78,7 @@ int main(int argc, char **argv)
 		/* A conditional jump, after so many cycles. */
 		with(LBR_INFO + i, i + 1);
 	}
-	return bad;
+	if (with == check)
+		printf("%d registers\n", good);
+	return 0;
 }

@@ -418,15 +418,20 @@ static void guest_loop(uint64_t n)
 	asm volatile("1: loop 1b" : "+c" (n));
 }
 
+static void guest_accept_pmis(void)
+{
+	x2apic_enable();
+	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
+	asm volatile("sti; nop");
+}
+
 /* Each round is one KVM_RUN, and ends with one more overflow if it is an odd one. */
 static void guest_silent_overflows(void)
 {
 	uint32_t a, b, c, d;
 	int i;
 
-	x2apic_enable();
-	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
-	asm volatile("sti; nop");
+	guest_accept_pmis();
 	for (i = 0; i < SILENT_ROUNDS; i++) {
 		GUEST_SYNC(i);
 		wrmsr(silence.msr, silence.silent);
@@ -559,9 +564,7 @@ TEST(overflow_before_interrupts_are_wanted)
 /* The value that stops the counter asks for interrupts, of which there is nothing to tell. */
 static void guest_stops_aloud(void)
 {
-	x2apic_enable();
-	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
-	asm volatile("sti; nop");
+	guest_accept_pmis();
 	wrmsr(silence.msr, silence.silent);
 	wrmsr(silence.counter_msr, silence.counter);
 	wrmsr(global_ctrl_msr(), silence.bit);
@@ -574,6 +577,15 @@ static void guest_stops_aloud(void)
 	GUEST_DONE();
 }
 
+/* The guest gives up the PMU after its first round, and hears of it in its second one. */
+static void assert_no_pmi_after_round(struct kvm_vcpu *vcpu)
+{
+	run_silent_round(vcpu, 0);
+	run_silent_round(vcpu, 1);
+	sync_global_from_guest(vcpu->vm, pmi);
+	TEST_ASSERT(!pmi.nr, "MSR %#x: wanted no PMI, got %lu", silence.msr, pmi.nr);
+}
+
 static void check_stop(uint32_t msr, uint64_t silent, uint64_t loud, struct counter *counter)
 {
 	struct kvm_vcpu *vcpu;
@@ -581,10 +593,7 @@ static void check_stop(uint32_t msr, uint64_t silent, uint64_t loud, struct coun
 
 	set_silence(msr, silent, loud, counter);
 	vm = create_silent_guest(&vcpu, guest_stops_aloud);
-	run_silent_round(vcpu, 0);
-	run_silent_round(vcpu, 1);
-	sync_global_from_guest(vm, pmi);
-	TEST_ASSERT(!pmi.nr, "MSR %#x: wanted no PMI, got %lu", msr, pmi.nr);
+	assert_no_pmi_after_round(vcpu);
 	kvm_vm_free(vm);
 }
 
@@ -834,12 +843,11 @@ TEST(version_1_interrupts_again_and_again)
 /* The counter has overflowed, is to interrupt from then on, and is turned back. */
 static void guest_turns_back(void)
 {
-	x2apic_enable();
-	x2apic_write_reg(APIC_LVTPC, GUEST_PMI_VECTOR);
-	asm volatile("sti; nop");
+	guest_accept_pmis();
 	wrmsr(silence.counter_msr, silence.counter);
 	wrmsr(silence.msr, silence.silent);
 	guest_loop(1000);
+	GUEST_ASSERT(rdmsr(silence.counter_msr) < silence.counter);
 	wrmsr(silence.msr, silence.loud);
 	wrmsr(silence.counter_msr, 0);
 	GUEST_SYNC(0);
@@ -858,10 +866,7 @@ static void check_version_1_turned_back(uint64_t selector)
 	vcpu_set_msr(vcpu, gp_selector_msr(0), selector);
 	pmi.v1 = true;
 	sync_global_to_guest(vm, pmi);
-	run_silent_round(vcpu, 0);
-	run_silent_round(vcpu, 1);
-	sync_global_from_guest(vm, pmi);
-	TEST_ASSERT(!pmi.nr, "MSR %#x: wanted no PMI, got %lu", silence.msr, pmi.nr);
+	assert_no_pmi_after_round(vcpu);
 	kvm_vm_free(vm);
 }
 
