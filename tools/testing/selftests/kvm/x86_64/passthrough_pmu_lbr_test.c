@@ -136,7 +136,7 @@ asm(".pushsection .text\n"
 })
 
 enum lbr_op { LBR_RECORD, LBR_LOOP, LBR_READ, LBR_WRITE, LBR_XSAVES, LBR_XRSTORS, LBR_MSR,
-	      LBR_NESTED };
+	      LBR_EMULATED, LBR_NESTED };
 
 /* The legacy region, the header, and the component: control, depth, 3 registers, records */
 struct lbr_xsave {
@@ -213,6 +213,19 @@ static void guest_xsaves(bool save)
 		asm volatile("xsaves64 %0" : "+m" (lbr.xsave) : "a" (mask), "d" (0) : "memory");
 	else
 		asm volatile("xrstors64 %0" : : "m" (lbr.xsave), "a" (mask), "d" (0) : "memory");
+}
+
+/* What the guest writes KVM's emulator reads, and the other way round. */
+static void guest_emulated(uint32_t msr, uint64_t value, uint64_t next)
+{
+	uint64_t read;
+
+	wrmsr(msr, value);
+	GUEST_ASSERT_EQ(rdmsr_safe_fep(msr, &read), 0);
+	GUEST_ASSERT_EQ(read, value);
+	asm volatile(KVM_FEP "wrmsr" : : "c" (msr), "a" ((uint32_t)next), "d" (next >> 32)
+		     : "memory");
+	GUEST_ASSERT_EQ(rdmsr(msr), next);
 }
 
 static void guest_nested(void)
@@ -298,6 +311,21 @@ static void guest_lbr(void)
 		case LBR_XSAVES:
 		case LBR_XRSTORS:
 			guest_xsaves(lbr.op == LBR_XSAVES);
+			break;
+		case LBR_EMULATED:
+			for (i = 0; i < nr_records; i++) {
+				struct record *now = &lbr.records[i];
+				struct record *next = &lbr.records[(i + 1) % nr_records];
+
+				guest_emulated(from_msr(i), now->from, next->from);
+				guest_emulated(to_msr(i), now->to, next->to);
+				if (!amd)
+					guest_emulated(info_msr(i), now->info, next->info);
+			}
+			if (!arch)
+				guest_emulated(select_msr(), 0x1c5, 4);
+			if (!arch && !amd)
+				guest_emulated(MSR_LBR_TOS, 5, 11);
 			break;
 		case LBR_NESTED:
 			if (amd)
@@ -573,7 +601,7 @@ static uint64_t pattern(int i, int which)
 	return (which ? 0x7abcdef01000ull : 0xffffffff81234000ull) + i * 16;
 }
 
-static void guest_write_patterns(struct kvm_vcpu *vcpu)
+static void set_patterns(struct kvm_vcpu *vcpu)
 {
 	int i;
 
@@ -581,6 +609,11 @@ static void guest_write_patterns(struct kvm_vcpu *vcpu)
 		host_lbr_of(vcpu)->records[i] = (struct record) {
 			pattern(i, 0), pattern(i, 1), pattern(i, 2)
 		};
+}
+
+static void guest_write_patterns(struct kvm_vcpu *vcpu)
+{
+	set_patterns(vcpu);
 	guest_op(vcpu, LBR_WRITE);
 }
 
@@ -667,6 +700,23 @@ TEST(save_and_restore)
 	guest_record_branches(vcpu, LBR_LOOP, enable_value(), 100);
 	guest_records(vcpu);
 	TEST_ASSERT_EQ(address(guest_record(vcpu, 0)->from), ADDRESS_OF(lbr_loop_jnz));
+	kvm_vm_free(vm);
+}
+
+/* KVM's emulator finds in the registers what the guest does, although they are in use. */
+TEST(emulated)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	if (!is_forced_emulation_enabled)
+		SKIP(return, "kvm.force_emulation_prefix is off");
+
+	vm = create_vm(&vcpu);
+	/* The first access opens the registers. */
+	guest_records(vcpu);
+	set_patterns(vcpu);
+	guest_op(vcpu, LBR_EMULATED);
 	kvm_vm_free(vm);
 }
 
