@@ -6,8 +6,10 @@
  * from, to, kind. `branches stack` prints the addresses from which its innermost function is called,
  * the innermost first, then the first and last address in it. `branches syscalls` prints the address
  * of its system call, where that returns to, and the first and last address of the loop around it.
- * With a number behind it, `branches MODE N` does N turns.
+ * With a number behind it, `branches MODE N` does N turns, as root, in real time: each change of the
+ * task would make the kernel forget the records, and a sample soon after it had only few.
  */
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +111,12 @@ int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
 	uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
+	struct sched_param first = { .sched_priority = sched_get_priority_max(SCHED_FIFO) };
 
+	if (n && sched_setscheduler(0, SCHED_FIFO, &first)) {
+		perror("branches: SCHED_FIFO");
+		return 1;
+	}
 	if (!strcmp(mode, "list")) {
 		if (n)
 			turns(n);
