@@ -92,4 +92,19 @@ static inline bool vector_pending(int vector)
 	return rig_apic_read(APIC_IRR + (vector / 32) * 0x10) >> (vector % 32) & 1;
 }
 
+/* Does any other interrupt wait? */
+static inline bool others_pending(int vector)
+{
+	u32 irr, i;
+
+	for (i = 0; i < 8; i++) {
+		irr = rig_apic_read(APIC_IRR + i * 0x10);
+		if (i == vector / 32)
+			irr &= ~BIT(vector % 32);
+		if (irr)
+			return true;
+	}
+	return false;
+}
+
 #endif /* RIG_COMMON_H */

@@ -91,6 +91,7 @@ struct outcome {
 	u64 status;
 	u32 guest_irqs, host_irqs, lvtpc;
 	bool pending;		/* VECTOR_FIXED waits in the IRR */
+	bool others_pending;	/* another did right after the exit */
 };
 
 static bool arch_lbr(void)
@@ -299,6 +300,7 @@ static void enter(const struct guest *g, struct outcome *o)
 	if (g->lbr_ctl)
 		wr(LBR_CTL, g->lbr_ctl);
 	o->fail = rig_vmx_enter(regs);
+	o->others_pending = others_pending(VECTOR_FIXED);
 	o->debugctl = rd(MSR_IA32_DEBUGCTLMSR);
 	if (arch_lbr()) {
 		o->lbr_ctl = rd(LBR_CTL);
@@ -330,6 +332,9 @@ static void enter(const struct guest *g, struct outcome *o)
 		    (o->intr_info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
 			unblock_nmi();
 	}
+	/* Somebody else's, acknowledged at the exit: raised anew in the end. */
+	if (acked(o) && acked(o) != VECTOR_FIXED)
+		rig_apic_write(APIC_EOI, 0);
 	/* Let an interrupt that skids arrive here. */
 	for (i = 0; i < skid + 16; i++)
 		cpu_relax();
@@ -354,13 +359,10 @@ out:
 		o->pmc[i] = rd(MSR_IA32_PMC0 + i);
 	o->status = rd(MSR_CORE_PERF_GLOBAL_STATUS);
 	/* Ours, by the handler above or acknowledged at the exit. */
-	if (o->pending || acked(o) == VECTOR_FIXED) {
+	if (o->pending || acked(o) == VECTOR_FIXED)
 		rig_apic_write(APIC_EOI, 0);
-	} else if (acked(o)) {
-		/* Somebody else's: raise it anew. */
-		rig_apic_write(APIC_EOI, 0);
+	if (acked(o) && acked(o) != VECTOR_FIXED)
 		rig_apic_write(APIC_ICR, APIC_DEST_SELF | acked(o));
-	}
 }
 
 /*
@@ -386,9 +388,12 @@ static void enter_counting(const struct guest *g, u64 preset, u64 sel, struct ou
 		enter(g, o);
 		pmu_quiesce();
 		local_irq_restore(flags);
-		/* Somebody else's interrupt ended it: not what the test is about. */
-		if (o->fail || o->reason != EXIT_REASON_EXTERNAL_INTERRUPT || o->pending ||
-		    acked(o) == VECTOR_FIXED)
+		/*
+		 * Somebody else's interrupt ended it: not what the test is about.  Ours may
+		 * have come after the exit, if it skids.
+		 */
+		if (o->fail || o->reason != EXIT_REASON_EXTERNAL_INTERRUPT ||
+		    (acked(o) ? acked(o) == VECTOR_FIXED : o->pending && !o->others_pending))
 			break;
 	}
 }

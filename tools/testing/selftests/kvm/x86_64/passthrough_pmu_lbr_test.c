@@ -11,10 +11,6 @@
 #include "svm_util.h"
 #include "vmx.h"
 
-/* In seconds; kernels that check themselves take their time. */
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	300
-
 #define X86_FEATURE_ARCH_LBR		KVM_X86_CPU_FEATURE(0x7, 0, EDX, 19)
 #define X86_FEATURE_XSAVE_LBR		KVM_X86_CPU_FEATURE(0xd, 1, ECX, 15)
 #define X86_FEATURE_AMD_LBR_V2		KVM_X86_CPU_FEATURE(0x80000022, 0, EAX, 1)

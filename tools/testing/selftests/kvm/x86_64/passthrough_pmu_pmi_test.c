@@ -6,10 +6,6 @@
 #include "kvm_test_harness.h"
 #include "passthrough_pmu.h"
 
-/* In seconds; kernels that check themselves take their time. */
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	300
-
 /* Writes that the fastpath may handle. */
 #define FASTPATH_NR	64
 

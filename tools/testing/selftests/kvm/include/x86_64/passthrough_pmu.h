@@ -17,6 +17,10 @@
 #include "pmu.h"
 #include "processor.h"
 
+/* Of each test, in seconds, after kvm_test_harness.h; kernels that check themselves are slow. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT			300
+
 #ifndef APIC_LVTPC
 #define APIC_LVTPC				0x340
 #endif
