@@ -149,7 +149,7 @@ static void vmload(struct vmcb *vmcb)
 /* Enter the guest with the counters as the test wants them. */
 static void enter(const struct guest *g, struct outcome *o)
 {
-	u64 regs[5] = { g->rcx, g->rdx, g->rdi };
+	u64 regs[5];
 	u64 efer = rd(MSR_EFER), dr7;
 	unsigned long flags;
 	int i, try;
@@ -160,6 +160,10 @@ static void enter(const struct guest *g, struct outcome *o)
 		local_irq_restore(flags);
 		local_irq_save(flags);
 		memset(o, 0, sizeof(*o));
+		memset(regs, 0, sizeof(regs));
+		regs[0] = g->rcx;
+		regs[1] = g->rdx;
+		regs[2] = g->rdi;
 		pmu_quiesce();
 		rig_guest_irqs = 0;
 		rig_host_irqs = 0;

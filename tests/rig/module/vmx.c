@@ -300,7 +300,6 @@ static void enter(const struct guest *g, struct outcome *o)
 	if (g->lbr_ctl)
 		wr(LBR_CTL, g->lbr_ctl);
 	o->fail = rig_vmx_enter(regs);
-	o->others_pending = others_pending(VECTOR_FIXED);
 	o->debugctl = rd(MSR_IA32_DEBUGCTLMSR);
 	if (arch_lbr()) {
 		o->lbr_ctl = rd(LBR_CTL);
@@ -316,6 +315,8 @@ static void enter(const struct guest *g, struct outcome *o)
 #endif
 	wr(MSR_IA32_DEBUGCTLMSR, debugctl);
 
+	/* Not before: it would be counted and recorded. */
+	o->others_pending = others_pending(VECTOR_FIXED);
 	if (o->fail) {
 		if (o->fail == 2)
 			o->error = vmrd(VM_INSTRUCTION_ERROR);

@@ -318,8 +318,12 @@ static void guest_lbr(void)
 				if (!amd)
 					guest_emulated(info_msr(i), now->info, next->info);
 			}
-			if (!arch)
+			if (arch) {
+				guest_emulated(MSR_ARCH_LER_FROM, 0x1234, 0x5678);
+				guest_emulated(MSR_ARCH_LER_INFO, 0x1f, 0x20);
+			} else {
 				guest_emulated(select_msr(), 0x1c5, 4);
+			}
 			if (!arch && !amd)
 				guest_emulated(MSR_LBR_TOS, 5, 11);
 			break;
