@@ -703,7 +703,7 @@ TEST(save_and_restore)
 	kvm_vm_free(vm);
 }
 
-/* KVM's emulator finds in the registers what the guest does, although they are in use. */
+/* What KVM's emulator reads and writes are the registers that the guest has open. */
 TEST(emulated)
 {
 	struct kvm_vcpu *vcpu;

@@ -17,7 +17,7 @@
 #include "pmu.h"
 #include "processor.h"
 
-/* Of each test, in seconds, after kvm_test_harness.h; kernels that check themselves are slow. */
+/* Seconds that a TEST() may take on a debugging kernel.  Included after kvm_test_harness.h. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT			300
 
